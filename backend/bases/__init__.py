@@ -1,0 +1,1 @@
+"""Base models and the defaults that go with them."""

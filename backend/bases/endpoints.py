@@ -1,0 +1,82 @@
+"""Which base models there are."""
+
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from backend.bases import service
+from backend.bases.service import BaseInfo, RenderPreset
+from backend.shops.auth import CurrentShop
+from backend.web.dependencies import SettingsDep
+
+router = APIRouter(prefix="/v1/bases", tags=["bases"])
+
+
+class ControlOut(BaseModel):
+    """Weights of the control branches."""
+
+    edge: float
+    tile: float
+
+
+class DefaultsOut(BaseModel):
+    """What a render's fields are when they are left out."""
+
+    steps: int
+    strength: float
+    guidance: float
+    control: ControlOut
+    colour_fix: bool
+    size: int
+
+
+class BaseOut(BaseModel):
+    """A base model."""
+
+    name: str
+    default: bool
+    bundled: bool
+    resolution: int
+    licence: str
+    defaults: dict[Literal["flat", "raised", "text"], DefaultsOut]
+
+
+class BaseList(BaseModel):
+    """All base models; there is never a second page."""
+
+    data: list[BaseOut]
+
+
+@router.get("", operation_id="listBases")
+def list_bases(_caller: CurrentShop, settings: SettingsDep) -> BaseList:
+    """List the base models, the default first, each with the numbers that a render starts from."""
+    return BaseList(
+        data=[
+            BaseOut(
+                name=base.name,
+                default=position == 0,
+                bundled=base.bundled,
+                resolution=base.resolution,
+                licence=base.licence,
+                defaults={
+                    "flat": _defaults(base, "flat", "image"),
+                    "raised": _defaults(base, "raised", "image"),
+                    "text": _defaults(base, "flat", "text"),
+                },
+            )
+            for position, base in enumerate(service.all_bases(settings))
+        ]
+    )
+
+
+def _defaults(base: BaseInfo, preset: RenderPreset, input_type: str) -> DefaultsOut:
+    numbers = base.render_defaults(preset, input_type)
+    return DefaultsOut(
+        steps=numbers.steps,
+        strength=numbers.strength,
+        guidance=numbers.guidance,
+        control=ControlOut(edge=numbers.edge, tile=numbers.tile),
+        colour_fix=numbers.colour_fix,
+        size=base.resolution,
+    )

@@ -1,0 +1,1 @@
+"""Pictures that people give us, and how everything in the object store is shown."""

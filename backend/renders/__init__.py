@@ -1,0 +1,1 @@
+"""Designs shown in a style."""

@@ -1,0 +1,1 @@
+"""Shops (tenants), their staff and their keys."""

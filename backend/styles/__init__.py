@@ -1,0 +1,1 @@
+"""Styles learnt from one photo, and pairs to look at first."""

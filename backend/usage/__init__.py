@@ -1,0 +1,1 @@
+"""What a shop used, and how much it may use."""

@@ -1,0 +1,111 @@
+import { attemptKey } from "../api.js";
+import { html, useRef, useState } from "../dom.js";
+import { Button } from "../components/button.js";
+import { Drop } from "../components/drop.js";
+import { Choice, TextField } from "../components/field.js";
+import { Failure } from "../components/notice.js";
+import { PairReview, usePair } from "../components/pair-review.js";
+import { tell } from "../components/toast.js";
+import { discard, draft, edit } from "../draft.js";
+import { createStyle } from "../hoop.js";
+import { go } from "../router.js";
+import { useStore } from "../store.js";
+
+/** @typedef {import("../shapes.js").Picture} Picture */
+
+/** @param {{ number: number, title: string, open: boolean, children?: import("../dom.js").Children }} props */
+function Step({ number, title, open, children }) {
+  return html`<section class=${`step ${open ? "step-open" : ""}`} aria-label=${title}>
+    <div class="step-head"><span class="step-number" aria-hidden="true">${number}</span><h2>${title}</h2></div>
+    ${open && html`<div class="step-body">${children}</div>`}
+  </section>`;
+}
+
+export function NewStyle() {
+  const now = useStore(draft);
+  const pair = usePair(now);
+  const [own, setOwn] = useState(false);
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState(/** @type {unknown} */ (null));
+  const attempt = useRef(attemptKey());
+
+  /** @param {Picture | null} photo */
+  const setPhoto = (photo) => {
+    attempt.current = attemptKey();
+    edit({ photo });
+  };
+  /** @param {Picture | null} artwork */
+  const setArtwork = (artwork) => edit({ artwork, builder: artwork ? "artwork" : "flatten" });
+  /** @param {Event} event */
+  const submit = async (event) => {
+    event.preventDefault();
+    if (!now.photo) return;
+    setBusy(true);
+    setError(null);
+    try {
+      const body = {
+        name: now.name.trim(),
+        reference_image: now.photo.id,
+        ...(now.artwork && now.builder === "artwork" ? { artwork_image: now.artwork.id } : {}),
+        pair_builder: now.builder,
+        preset: now.preset,
+      };
+      const style = await createStyle(body, attempt.current);
+      discard();
+      attempt.current = attemptKey();
+      tell(`Hoop is learning “${style.name}”.`);
+      go(`/styles/${style.id}`);
+    } catch (problem) {
+      // Another body needs another key, and whoever mends a mistake sends another body.
+      attempt.current = attemptKey();
+      setError(problem);
+      setBusy(false);
+    }
+  };
+
+  const showArtwork = own || now.artwork !== null;
+  return html`<header class="head">
+      <div><a class="crumb" href="#/styles">Styles</a><h1>New style</h1><p class="lead">One good photo is enough. Hoop learns the stitches in it, not the motif.</p></div>
+      ${now.photo && html`<${Button} look="ghost" onClick=${() => { discard(); setOwn(false); }}>Start over<//>`}
+    </header>
+    <div class="steps">
+      <${Step} number=${1} title="Photo of the embroidery" open=${true}>
+        <div class=${now.photo ? "two" : ""}>
+          <${Drop} label=${now.photo ? "Your photo" : "Drop a photo of the embroidery"} purpose="reference" camera paste=${!now.photo} value=${now.photo} onChange=${setPhoto}
+            hint="JPEG, PNG, WebP or HEIC, up to 25 MB. From straight above, in even light, filling the frame." />
+          ${now.photo && showArtwork && html`<${Drop} small label=${now.artwork ? "Your artwork" : "Drop the artwork it was made from"} purpose="artwork" value=${now.artwork} onChange=${setArtwork}
+            hint="The flat drawing or logo. Hoop lines it up with the photo." />`}
+          ${now.photo && !showArtwork && html`<div class="aside">
+            <strong>Do you still have the artwork?</strong>
+            <p class="hint">The flat drawing this embroidery was made from makes the style more exact. Without it, Hoop draws one from the photo.</p>
+            <${Button} small icon="plus" onClick=${() => setOwn(true)}>Add the artwork<//>
+          </div>`}
+        </div>
+      <//>
+      <${Step} number=${2} title="Stitch and design, told apart" open=${now.photo !== null}>
+        <p class="step-lead">Hoop learns what differs between these two. The design on the right should show the same motif in flat colours, with no stitches left in it.</p>
+        ${now.photo && html`<${PairReview} state=${pair} photo=${now.photo} />`}
+        <div class="pair-choices">
+          <${Choice} label="Where the flat design comes from" value=${now.builder} onChange=${(/** @type {import("../draft.js").Builder} */ builder) => edit({ builder })} options=${[
+            { value: "flatten", label: "Flatten the photo", hint: "Smooths the stitches away" },
+            { value: "artwork", label: "My own design", hint: now.artwork ? "The artwork you added" : "Add the artwork above first", disabled: !now.artwork },
+          ]} />
+          ${!showArtwork && html`<${Button} small look="ghost" icon="upload" onClick=${() => setOwn(true)}>Not right? Upload your own design<//>`}
+        </div>
+      <//>
+      <${Step} number=${3} title="Name it, and let it be learnt" open=${pair.ready}>
+        <form class="name-form" onSubmit=${submit}>
+          <${TextField} label="Name" value=${now.name} onInput=${(/** @type {string} */ name) => edit({ name })} placeholder="For example: Satin on denim" maxLength=${80} required />
+          <${Choice} label="What kind of stitches are they?" value=${now.preset} onChange=${(/** @type {"flat" | "raised"} */ preset) => edit({ preset })} options=${[
+            { value: "flat", label: "Flat", hint: "Satin, fill, cross stitch: keeps the design's outline and colours" },
+            { value: "raised", label: "Raised", hint: "Beads, sequins, towelling: the outline may give way" },
+          ]} />
+          <${Failure} error=${error} />
+          <div class="form-end">
+            <${Button} type="submit" look="primary" icon="needle" busy=${busy} disabled=${!now.name.trim()}>Accept the pair and learn<//>
+            <span class="hint">Takes a few minutes. You can leave this page meanwhile.</span>
+          </div>
+        </form>
+      <//>
+    </div>`;
+}

@@ -1,0 +1,168 @@
+"""Styles and pairs: learning, listing, changing, taking away."""
+
+import pytest
+from sqlalchemy import select
+
+from backend.models import Job, UsageDay
+from tests.api.conftest import assert_problem
+
+
+def test_a_style_begins_to_be_learnt(staff):
+    reference = staff.image()
+    answer = staff.client.post("/v1/styles", json={"name": " Tiger ", "reference_image": reference["id"]})
+    assert answer.status_code == 202
+    style = answer.json()
+    assert answer.headers["location"] == f"http://localhost:8000/v1/styles/{style['id']}"
+    assert (style["name"], style["status"], style["seed"], style["preset"]) == ("Tiger", "training", 42, "flat")
+    assert style["pair"] == {"embroidery_url": None, "design_url": None, "builder": "flatten"}
+    assert style["adapter"] is None
+    assert style["reference_url"] == reference["url"]
+    job = staff.client.get(f"/v1/jobs/{style['job']}").json()
+    assert (job["kind"], job["status"], job["target"]) == ("train", "queued", style["id"])
+    with staff.database.read() as session:
+        row = session.get_one(Job, style["job"])
+        assert row.sent_at is not None
+        assert row.input == {
+            "reference_key": row.input["reference_key"],
+            "artwork_key": None,
+            "pair_builder": "flatten",
+            "preset": "flat",
+            "base": "hoop-mini",
+            "seed": 42,
+            "caption": None,
+            "training": "short",
+        }
+        assert session.scalars(select(UsageDay.trainings).where(UsageDay.shop_id == staff.shop_id)).one() == 1
+
+
+def test_artwork_is_compared_when_it_is_given(staff):
+    style = staff.style(artwork_image=staff.image("artwork")["id"])
+    assert style["pair"]["builder"] == "artwork"
+    assert style["artwork_url"].startswith("http://")
+
+
+def test_when_it_is_ready(staff, anyone):
+    style = staff.ready_style()
+    assert style["status"] == "ready"
+    assert style["adapter"]["sha256"] == "0" * 64
+    assert style["report"]["warnings"][0]["code"] == "blurry"
+    for url in (style["samples"][0]["url"], style["pair"]["embroidery_url"], style["pair"]["design_url"]):
+        assert anyone.get(url).status_code == 200
+    answer = staff.client.get(style["adapter"]["url"])
+    assert answer.status_code == 302
+    import httpx
+
+    file = httpx.get(answer.headers["location"])
+    assert file.content == b"\x02\0\0\0\0\0\0\0{}"
+    assert f"{style['id']}.safetensors" in file.headers["content-disposition"]
+
+
+def test_when_it_failed(staff):
+    style = staff.style()
+    staff.fail(style["job"])
+    style = staff.client.get(f"/v1/styles/{style['id']}").json()
+    assert (style["status"], style["error"]["detail"]) == ("failed", "It did not work.")
+    problem = assert_problem(staff.client.get(f"/v1/styles/{style['id']}/adapter"), 409, "style-not-ready")
+    assert "could not be learnt" in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"name": ""}, "body.name"),
+        ({"name": "   "}, "body.name"),
+        ({"name": "x" * 121}, "body.name"),
+        ({"name": "nul\u0000"}, "body.name"),
+        ({"reference_image": "not an id"}, "body.reference_image"),
+        ({"pair_builder": "guess"}, "body.pair_builder"),
+        ({"pair_builder": "artwork"}, "body.pair_builder"),
+        ({"preset": "shiny"}, "body.preset"),
+        ({"base": "sd-9"}, "body.base"),
+        ({"seed": -1}, "body.seed"),
+        ({"seed": 2**32}, "body.seed"),
+        ({"seed": "x"}, "body.seed"),
+        ({"metadata": {"k": [1]}}, "body.metadata"),
+        ({"metadata": {"k": 2**60}}, "body.metadata"),
+        ({"metadata": {f"k{i}": i for i in range(51)}}, "body.metadata"),
+        ({"colour": "red"}, "body.colour"),
+    ],
+)
+def test_fields_are_checked(staff, fields, field):
+    body = {"name": "Tiger", "reference_image": staff.image()["id"], **fields}
+    problem = assert_problem(staff.client.post("/v1/styles", json=body), 422, "invalid-input")
+    assert problem["errors"][0]["field"].startswith(field)
+
+
+def test_pictures_must_be_there_and_for_this(staff, other):
+    design = staff.image("design")["id"]
+    problem = assert_problem(
+        staff.client.post("/v1/styles", json={"name": "T", "reference_image": design}), 422, "invalid-input"
+    )
+    assert "uploaded as design" in problem["detail"]
+    for image in (other.image()["id"], "img_" + "0" * 32):
+        answer = staff.client.post("/v1/styles", json={"name": "T", "reference_image": image})
+        problem = assert_problem(answer, 404, "not-found")
+        assert problem["errors"][0]["field"] == "body.reference_image"
+
+
+def test_rename_and_metadata(staff):
+    style = staff.style(metadata={"order": 7})
+    path = f"/v1/styles/{style['id']}"
+    changed = staff.client.patch(path, json={"name": "Lion"}).json()
+    assert (changed["name"], changed["metadata"]) == ("Lion", {"order": 7})
+    assert staff.client.patch(path, json={"metadata": {"a": "b"}}).json()["metadata"] == {"a": "b"}
+    assert_problem(staff.client.patch(path, json={"status": "ready"}), 422, "invalid-input")
+
+
+def test_delete_stops_the_training(staff):
+    style = staff.style()
+    assert staff.client.delete(f"/v1/styles/{style['id']}").status_code == 204
+    assert_problem(staff.client.get(f"/v1/styles/{style['id']}"), 404, "not-found")
+    assert staff.client.get("/v1/styles").json()["data"] == []
+    assert staff.client.get(f"/v1/jobs/{style['job']}").json()["status"] == "canceled"
+
+
+def test_list_by_status(staff):
+    training, ready = staff.style(), staff.ready_style()
+    assert [style["id"] for style in staff.client.get("/v1/styles").json()["data"]] == [ready["id"], training["id"]]
+    found = staff.client.get("/v1/styles?status=ready").json()["data"]
+    assert [style["id"] for style in found] == [ready["id"]]
+    assert_problem(staff.client.get("/v1/styles?status=asleep"), 422, "invalid-input")
+
+
+def test_too_many_jobs_at_once(new_staff):
+    staff = new_staff(quotas={"open_jobs": 1})
+    reference = staff.image()["id"]
+    body = {"name": "T", "reference_image": reference}
+    assert staff.client.post("/v1/styles", json=body).status_code == 202
+    answer = staff.client.post("/v1/styles", json=body)
+    assert_problem(answer, 429, "quota-exceeded")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_computing_time_of_the_day(new_staff):
+    staff = new_staff(quotas={"gpu_seconds": 0})
+    answer = staff.client.post("/v1/styles", json={"name": "T", "reference_image": staff.image()["id"]})
+    assert_problem(answer, 429, "quota-exceeded")
+    assert 0 < int(answer.headers["retry-after"]) <= 86_400
+
+
+class TestPairs:
+    def test_look_first(self, staff):
+        reference = staff.image()["id"]
+        answer = staff.client.post("/v1/pairs", json={"reference_image": reference})
+        assert answer.status_code == 202
+        pair = answer.json()
+        assert (pair["status"], pair["builder"], pair["design_url"]) == ("queued", "flatten", None)
+        assert staff.client.get(f"/v1/pairs/{pair['id']}").json() == pair
+        job = staff.client.get(f"/v1/jobs/{pair['job']}").json()
+        assert (job["kind"], job["target"]) == ("pair", pair["id"])
+
+    def test_artwork_must_be_given(self, staff):
+        body = {"reference_image": staff.image()["id"], "builder": "artwork"}
+        problem = assert_problem(staff.client.post("/v1/pairs", json=body), 422, "invalid-input")
+        assert problem["errors"][0]["field"] == "body.builder"
+
+    def test_of_another_shop(self, staff, other):
+        pair = staff.client.post("/v1/pairs", json={"reference_image": staff.image()["id"]}).json()
+        assert_problem(other.client.get(f"/v1/pairs/{pair['id']}"), 404, "not-found")

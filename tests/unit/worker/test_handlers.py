@@ -1,0 +1,194 @@
+"""Every kind of job with the real engine on a tiny random base: from the row and the uploads to what people see."""
+
+import io
+import json
+import threading
+from pathlib import Path
+
+import pytest
+from PIL import Image as Pillow
+from PIL import ImageDraw
+from sqlalchemy import select
+
+from backend.core.config import Settings
+from backend.core.db import Database
+from backend.core.ids import new_id
+from backend.core.storage import ObjectStore
+from backend.jobs import service
+from backend.models import Image, Job, Pair, Render, RenderOutput, Shop, Style
+from tests.engine.tiny_base import save_tiny_base
+from worker.attempt import execute
+from worker.handlers import HANDLERS
+from worker.process import Process
+from worker.reporting import Timing
+from worker.runtime import Runtime
+
+TRAIN = {"pair_builder": "flatten", "preset": "flat", "base": "hoop-mini", "seed": 5, "caption": None}
+
+
+def picture() -> Pillow.Image:
+    """A motif with stitches one can count, on cloth."""
+    image = Pillow.new("RGB", (320, 320), (235, 230, 215))
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((70, 70, 250, 250), fill=(180, 40, 40))
+    for x in range(70, 250, 6):
+        draw.line((x, 70, x + 4, 250), fill=(120, 20, 20), width=2)
+    return image
+
+
+class Shopfloor:
+    """A shop with pictures, and a worker in this process."""
+
+    def __init__(self, here: Process) -> None:
+        self.here = here
+        self.database, self.store = here.database, here.store
+        out = io.BytesIO()
+        picture().save(out, "PNG")
+        for name in ("reference", "design", "garment"):
+            self.store.put(f"shops/shp_1/images/{name}.png", out.getvalue(), "image/png")
+        with self.database.session() as session:
+            session.add(Shop(id="shp_1", slug="one", name="One"))
+            session.add(
+                Image(
+                    id="img_1",
+                    shop_id="shp_1",
+                    purpose="reference",
+                    sha256="0",
+                    key="shops/shp_1/images/reference.png",
+                    content_type="image/png",
+                    width=320,
+                    height=320,
+                    bytes=len(out.getvalue()),
+                )
+            )
+
+    def do(self, kind: str, target: Style | Render | Pair, given: dict) -> Job:
+        with self.database.session() as session:
+            session.add(target)
+            job_id = service.create_job(session, shop_id="shp_1", kind=kind, target_id=target.id, input=given).id
+        execute(job_id, self.here, HANDLERS)
+        with self.database.read() as session:
+            return session.get_one(Job, job_id)
+
+    def row(self, table: type, id_: str):
+        with self.database.read() as session:
+            return session.get_one(table, id_)
+
+    def opened(self, key: str) -> Pillow.Image:
+        return Pillow.open(io.BytesIO(self.store.get(key)))
+
+    def style(self) -> Style:
+        return Style(
+            id=new_id("sty"),
+            shop_id="shp_1",
+            name="Style",
+            reference_image_id="img_1",
+            pair_builder="flatten",
+            preset="flat",
+            base="hoop-mini",
+            seed=5,
+        )
+
+    def render(self, style: Style, **given: object) -> tuple[Job, Render, list[RenderOutput]]:
+        common = {
+            "style_id": style.id,
+            "adapter_key": style.adapter_key,
+            "adapter_sha256": style.adapter_sha256,
+            "base": "hoop-mini",
+            "garment": None,
+            "variations": 1,
+            "seed": 3,
+            "steps": 2,
+            "strength": 0.9,
+            "guidance": 1.0,
+            "preset": "flat",
+            "control": {"edge": 1.0, "tile": 1.0},
+            "colour_fix": True,
+            "size": None,
+        }
+        render = Render(id=new_id("rnd"), shop_id="shp_1", style_id=style.id, seed=3, preset="flat")
+        job = self.do("render", render, {**common, **given})
+        with self.database.read() as session:
+            outputs = session.scalars(
+                select(RenderOutput).where(RenderOutput.render_id == render.id).order_by(RenderOutput.index)
+            ).all()
+        return job, self.row(Render, render.id), list(outputs)
+
+
+@pytest.fixture
+def floor(settings: Settings, store: ObjectStore, live_database: Database, tmp_path: Path) -> Shopfloor:
+    own = settings.model_copy(update={"base_dir": save_tiny_base(tmp_path / "base")})
+    here = Process(
+        settings=own,
+        database=live_database,
+        store=store,
+        runtime=Runtime(own),
+        timing=Timing(lease=60, heartbeat=1),
+        stopping=threading.Event(),
+    )
+    return Shopfloor(here)
+
+
+def test_a_style_is_learnt_and_shown_on_designs_words_and_garments(floor: Shopfloor) -> None:
+    style = floor.style()
+    given = {**TRAIN, "reference_key": "shops/shp_1/images/reference.png", "artwork_key": None, "training": "short"}
+    job = floor.do("train", style, given)
+    assert (job.status, job.error) == ("succeeded", None)
+    style = floor.row(Style, style.id)
+    assert style.status == "ready"
+    assert len(style.blocks) == 4
+    assert style.adapter_rank == 32
+    assert len(floor.store.get(style.adapter_key)) == style.adapter_bytes
+    assert floor.opened(style.embroidery_key).size == floor.opened(style.design_key).size
+    assert len(style.samples) == 2
+    assert floor.opened(style.samples[0]["key"]).width == style.samples[0]["width"]
+    assert {"metrics", "seconds", "warnings"} <= style.report.keys()
+    json.dumps(style.report, allow_nan=False)
+    assert job.metrics["compute_seconds"] > 0
+    assert job.metrics["peak_memory_bytes"] > 1e8
+
+    image = {"type": "image", "image_key": "shops/shp_1/images/design.png"}
+    placement = {"center": [160.0, 160.0], "width_px": 100.0, "rotation_deg": 10.0}
+    garment = {"image_key": "shops/shp_1/images/garment.png", "placement": placement, "width_mm": 80.0}
+    job, render, outputs = floor.render(style, input=image, garment=garment, variations=2)
+    assert (job.status, job.error, render.status) == ("succeeded", None, "succeeded")
+    assert [(output.index, output.seed) for output in outputs] == [(0, 3), (1, 4)]
+    assert floor.opened(outputs[0].patch_key).mode == "RGBA"
+    assert floor.opened(outputs[0].patch_key).size == (outputs[0].width, outputs[0].height)
+    assert floor.opened(outputs[1].garment_key).size == (320, 320)
+    assert floor.opened(outputs[0].design_key).size == (outputs[0].width, outputs[0].height)
+
+    job, render, outputs = floor.render(
+        style, input={"type": "text", "brief": "a red fox"}, control={"edge": 0.0, "tile": 0.0}, colour_fix=False
+    )
+    assert (job.status, job.error, len(outputs)) == ("succeeded", None, 1)
+    assert outputs[0].design_key is None
+
+
+def test_a_pair_is_built_to_be_looked_at(floor: Shopfloor) -> None:
+    pair = Pair(id=new_id("pair"), shop_id="shp_1", reference_image_id="img_1", builder="flatten")
+    job = floor.do(
+        "pair",
+        pair,
+        {"reference_key": "shops/shp_1/images/reference.png", "artwork_key": None, "builder": "flatten", "seed": 0},
+    )
+    assert (job.status, job.error) == ("succeeded", None)
+    pair = floor.row(Pair, pair.id)
+    assert pair.status == "succeeded"
+    assert floor.opened(pair.embroidery_key).size == floor.opened(pair.design_key).size
+    json.dumps(pair.report, allow_nan=False)
+
+
+def test_what_is_missing_fails_at_once_with_a_sentence(floor: Shopfloor) -> None:
+    style = floor.style()
+    given = {**TRAIN, "reference_key": "shops/shp_1/images/gone.png", "training": "short"}
+    job = floor.do("train", style, given)
+    assert (job.status, job.attempt) == ("failed", 1)
+    assert job.error["detail"] == "This file is not there any more."
+    assert floor.row(Style, style.id).status == "failed"
+
+    other = floor.style()
+    given = {**TRAIN, "reference_key": "shops/shp_1/images/reference.png", "base": "/nowhere"}
+    job = floor.do("train", other, given)
+    assert (job.status, job.attempt) == ("failed", 1)
+    assert job.error["type"].endswith("/base-unavailable")

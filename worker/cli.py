@@ -1,0 +1,146 @@
+"""Commands of `hoop` that compute: the worker, and learning and rendering on files, without a server."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from backend.core.config import Settings, get_settings
+from backend.core.errors import InvalidInput
+from backend.core.processes import CannotStart
+from backend.core.telemetry import configure_logging
+
+Builder = Literal["artwork", "flatten", "diffusion"]
+Preset = Literal["flat", "raised"]
+Training = Literal["default", "short", "paper"]
+
+style_app = typer.Typer(help="Styles on files, without a server.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands `worker`, `style` and `render`."""
+    app.command()(worker)
+    app.command()(render)
+    app.add_typer(style_app, name="style")
+
+
+def worker(
+    queues: Annotated[str, typer.Option(help="Which jobs to do, with commas: train, render, io.")] = "train,render,io",
+) -> None:
+    """Do jobs until told to stop: one at a time, on this machine's GPU or CPU."""
+    from worker.app import run
+
+    if not get_settings().broker_url:
+        raise CannotStart(
+            "There is no Hoop running on this data folder that a worker could help. Start one with `hoop up`, or set "
+            "HOOP_BROKER_URL, HOOP_DATABASE_URL and HOOP_S3_ENDPOINT."
+        )
+    try:
+        code = run([queue.strip() for queue in queues.split(",") if queue.strip()])
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--queues") from error
+    raise typer.Exit(code)
+
+
+@style_app.command("train")
+def train(
+    photo: Annotated[Path, typer.Argument(help="Photo of one embroidery.", exists=True, dir_okay=False)],
+    artwork: Annotated[
+        Path | None, typer.Option(help="The design it was sewn from, if you have it.", exists=True, dir_okay=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the style; beside the photo when left out.")] = None,
+    caption: Annotated[str, typer.Option(help="What it shows, for example “red fox”.")] = "",
+    builder: Annotated[Builder | None, typer.Option(help="How the flat design is made from the photo.")] = None,
+    preset: Annotated[Preset, typer.Option(help="What the samples are drawn with.")] = "flat",
+    training: Annotated[Training | None, typer.Option(help="How long to train; the settings' when left out.")] = None,
+    base: Annotated[str | None, typer.Option(help="Base model; the settings' when left out.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same style.")] = 42,
+) -> None:
+    """Learn a style from a photo. If it is interrupted, the same command goes on where it stopped."""
+    from worker.engine.progress import RichProgress
+    from worker.offline import learn, open_picture
+
+    settings = _quiet_settings()
+    folder = out or photo.with_suffix(".style")
+    reference = open_picture(photo, settings)
+    design = open_picture(artwork, settings) if artwork else None
+    if builder == "artwork" and design is None:
+        raise typer.BadParameter("the builder “artwork” needs --artwork", param_hint="--builder")
+    with RichProgress() as bars:
+        style = learn(
+            settings,
+            folder,
+            reference=reference,
+            artwork=design,
+            builder=builder or ("artwork" if design else "flatten"),
+            caption=caption,
+            preset=preset,
+            training=training or settings.style_preset,
+            base=base or settings.base,
+            seed=seed,
+            progress=bars,
+        )
+    console = Console()
+    for warning in style.report.get("warnings", []):
+        console.print(f"[yellow]{warning['message']}[/yellow]")
+    console.print(f"The style is in [bold]{folder}[/bold]. Try it: hoop render {folder} --brief “a red fox”")
+
+
+def render(
+    style: Annotated[Path, typer.Argument(help="Folder of a style, or its .safetensors file.", exists=True)],
+    design: Annotated[Path | None, typer.Option(help="Design to show, a picture.", exists=True, dir_okay=False)] = None,
+    brief: Annotated[str, typer.Option(help="Or what to show, in words.")] = "",
+    garment: Annotated[
+        Path | None, typer.Option(help="Photo of what it is sewn on.", exists=True, dir_okay=False)
+    ] = None,
+    at: Annotated[
+        str, typer.Option(help="Centre, width and rotation on the garment: X,Y,WIDTH[,DEGREES] in its pixels.")
+    ] = "",
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("renders"),
+    variations: Annotated[int, typer.Option(min=1, max=8)] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same pictures.")] = 0,
+    preset: Annotated[
+        Preset, typer.Option(help="“raised” for beads, sequins and towel: the border may change.")
+    ] = "flat",
+    steps: Annotated[int | None, typer.Option(min=1, max=100)] = None,
+    strength: Annotated[float | None, typer.Option(min=0.01, max=1.0)] = None,
+    guidance: Annotated[float | None, typer.Option(min=1.0, max=20.0)] = None,
+    size: Annotated[int | None, typer.Option(min=128, max=2048, help="Pixels of the longer side.")] = None,
+) -> None:
+    """Show a design, or words, in a style."""
+    from worker.engine.progress import RichProgress
+    from worker.offline import draw, open_picture, placement_at
+
+    if (design is None) == (not brief.strip()):
+        raise typer.BadParameter("give either --design or --brief", param_hint="--design / --brief")
+    settings = _quiet_settings()
+    shown = open_picture(design, settings) if design else None
+    cloth = open_picture(garment, settings) if garment else None
+    placement = None if cloth is None else placement_at(at, cloth.size)
+    if at and cloth is None:
+        raise InvalidInput("--at says where on the garment, so it needs --garment.")
+    with RichProgress() as bars:
+        written = draw(
+            settings,
+            style,
+            out,
+            design=shown,
+            brief=brief,
+            garment=cloth,
+            placement=placement,
+            variations=variations,
+            seed=seed,
+            preset=preset,
+            numbers={"steps": steps, "strength": strength, "guidance": guidance, "size": size},
+            progress=bars,
+        )
+    for path in written:
+        typer.echo(str(path))
+
+
+def _quiet_settings() -> Settings:
+    """The settings, with a terminal that belongs to the progress bars."""
+    settings = get_settings()
+    configure_logging(settings.model_copy(update={"log_level": "ERROR"}))
+    return settings

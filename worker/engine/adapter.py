@@ -1,0 +1,193 @@
+"""The LoRA that is trained (theta_a) and the part of it that is kept, the style adapter (theta_e).
+
+A style adapter is one safetensors file with diffusers' key names, ``unet.<layer>.lora_A.weight`` ``[r, in]`` and
+``unet.<layer>.lora_B.weight`` ``[out, r]``, so that any SDXL pipeline of the same base loads it by
+``load_lora_weights``; alpha equals the rank. Its manifest, JSON, is in the file's metadata under ``hoop``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+
+from worker.engine.bases import Base
+from worker.engine.checkpoint import Snapshot
+
+TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+"""The layers of every attention layer that get a LoRA."""
+
+_ADAPTER = "default"
+_KEY = re.compile(r"unet\.(?P<layer>.+)\.lora_(?P<side>[AB])\.weight")
+
+
+class AdapterError(ValueError):
+    """A file that is no style adapter, or one for another base."""
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A style adapter: ``tensors`` by diffusers' key names, ``manifest`` as JSON values."""
+
+    tensors: dict[str, Tensor]
+    manifest: dict[str, Any]
+
+    def to_bytes(self) -> bytes:
+        """The safetensors file."""
+        return Snapshot(self.tensors, self.manifest).to_bytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Adapter:
+        """Reads a file.
+
+        Raises:
+            AdapterError: it is no style adapter.
+        """
+        try:
+            snapshot = Snapshot.from_bytes(data)
+        except ValueError as error:
+            raise AdapterError(f"this file is no style adapter: {error}") from error
+        adapter = cls(snapshot.tensors, snapshot.values)
+        if not adapter.tensors or not all(_KEY.fullmatch(key) for key in adapter.tensors):
+            raise AdapterError("this file is no style adapter: it holds other weights than a LoRA of a UNet")
+        return adapter
+
+    @cached_property
+    def layers(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Layer name to (A, B).
+
+        Raises:
+            AdapterError: half of a layer is missing.
+        """
+        names = dict.fromkeys(match["layer"] for key in self.tensors if (match := _KEY.fullmatch(key)))
+        try:
+            return {
+                name: (self.tensors[f"unet.{name}.lora_A.weight"], self.tensors[f"unet.{name}.lora_B.weight"])
+                for name in names
+            }
+        except KeyError as error:
+            raise AdapterError(f"the style adapter is incomplete: it lacks {error}") from error
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the file."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+
+@contextmanager
+def applied(unet: nn.Module, adapter: Adapter | None, scale: float = 1.0) -> Iterator[None]:
+    """Inside, the UNet's weights are W + scale * B A; afterwards they are bit for bit what they were.
+
+    Merging costs a few milliseconds once; a LoRA beside the weights would cost every step.
+
+    Raises:
+        AdapterError: the UNet has no such layers or they have other sizes.
+    """
+    if adapter is None or scale == 0:
+        yield
+        return
+    planned: list[tuple[Tensor, Tensor]] = []
+    for name, (a, b) in adapter.layers.items():
+        try:
+            layer = unet.get_submodule(name)
+        except AttributeError:
+            raise AdapterError(f"the style belongs to another base: it has no layer {name}") from None
+        linear: Any = getattr(layer, "base_layer", layer)  # below a live LoRA
+        weight: Tensor = linear.weight
+        if weight.shape != (b.shape[0], a.shape[1]):
+            raise AdapterError(f"the style belongs to another base: its layer {name} has another size")
+        planned.append((weight.data, (b.to(weight.device).float() @ a.to(weight.device).float()) * scale))
+    originals = [weight.clone() for weight, _ in planned]
+    try:
+        for weight, change in planned:
+            weight.copy_(weight.float() + change)
+        yield
+    finally:
+        for (weight, _), original in zip(planned, originals, strict=True):
+            weight.copy_(original)
+
+
+@contextmanager
+def style_on(base: Base, adapter: Adapter | None) -> Iterator[None]:
+    """Inside, the base draws in the adapter's style, its prompts routed to the adapter's own style blocks."""
+    blocks = base.info.style_blocks if adapter is None else tuple(adapter.manifest["style_blocks"])
+    with base.style_blocks(blocks), applied(base.unet, adapter):
+        yield
+
+
+class TrainingLora:
+    """theta_a on a UNet: a rank-r LoRA, float32, on every attention layer, gaussian init; see :func:`training_lora`.
+
+    Attributes:
+        parameters: all of it, by name, in the UNet's order.
+        style: the names of theta_e.
+    """
+
+    def __init__(self, unet: nn.Module, style_blocks: Sequence[str]) -> None:
+        layers = {name: module for name, module in unet.named_modules() if isinstance(module, LoraLayer)}
+        # All layers share one list of active adapters: emptying it makes theta_0 out of theta_0 + theta_a everywhere,
+        # without walking the modules.
+        self._active = [_ADAPTER]
+        self.parameters: dict[str, nn.Parameter] = {}
+        for name, layer in layers.items():
+            layer.set_adapter(self._active)
+            if layer.active_adapter is not self._active:
+                raise RuntimeError("peft no longer keeps the list of active adapters it is given")
+            for side in ("A", "B"):
+                weight = getattr(layer, f"lora_{side}")[_ADAPTER].weight
+                weight.data = weight.data.float()
+                self.parameters[f"{name}.lora_{side}.weight"] = weight
+        prefixes = tuple(f"{block}." for block in style_blocks)
+        self.style = tuple(name for name in self.parameters if name.startswith(prefixes))
+
+    @property
+    def style_parameters(self) -> list[nn.Parameter]:
+        """theta_e."""
+        return [self.parameters[name] for name in self.style]
+
+    @contextmanager
+    def off(self) -> Iterator[None]:
+        """Inside, the UNet is the plain theta_0."""
+        self._active.clear()
+        try:
+            yield
+        finally:
+            self._active.append(_ADAPTER)
+
+    def style_adapter(self, manifest: dict[str, Any]) -> Adapter:
+        """theta_e as it is now, to keep."""
+        return Adapter({f"unet.{name}": self.parameters[name].detach().cpu().clone() for name in self.style}, manifest)
+
+    def state(self) -> dict[str, Tensor]:
+        """theta_a as it is now."""
+        return {name: parameter.detach() for name, parameter in self.parameters.items()}
+
+    @torch.no_grad()
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Takes theta_a from :meth:`state`."""
+        for name, parameter in self.parameters.items():
+            parameter.copy_(state[name])
+
+
+@contextmanager
+def training_lora(unet: Any, style_blocks: Sequence[str], rank: int, seed: int) -> Iterator[TrainingLora]:
+    """Puts a new LoRA on a UNet and takes it off again, whatever happens inside; the base's weights never change."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        unet.add_adapter(
+            LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=list(TARGETS)),
+            adapter_name=_ADAPTER,
+        )
+    try:
+        yield TrainingLora(unet, style_blocks)
+    finally:
+        unet.unload_lora()

@@ -1,0 +1,232 @@
+"""Every number of a training and of a render, with presets.
+
+``paper`` holds the settings of arXiv 2509.18948 and its public code for SDXL. ``default`` and ``short`` are for
+bases of a few million parameters, which want larger steps, several timesteps a step and the pair's control given in
+training, so that control explains the content and only style is left for the adapter to learn.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, TypeVar
+
+_Config = TypeVar("_Config")
+
+
+@dataclass(frozen=True)
+class ComplementConfig:
+    """Complementary pairs (section 4.2 of the paper).
+
+    Attributes:
+        source: ``text`` draws "a (colour) (object) in [emb] style" from noise and takes the pair builder's word for its
+            design; ``controlled`` draws an own flat design and sews it under control, for bases too weak at text.
+        count: N embroideries; ceil(N / 2) most like the reference's stitches, and of those ceil(N / 4) least like its
+            content, are kept.
+        steps, guidance: of the sampler.
+        feature_steps: steps of the inversion in which features are compared; 0 keeps the first ceil(N / 4) unseen.
+    """
+
+    source: Literal["text", "controlled"] = "text"
+    count: int = 10
+    steps: int = 30
+    guidance: float = 7.0
+    feature_steps: int = 50
+
+    @property
+    def similar(self) -> int:
+        """How many survive the first selection."""
+        return -(-self.count // 2)
+
+    @property
+    def kept(self) -> int:
+        """How many survive both selections."""
+        return -(-self.count // 4)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training.
+
+    Attributes:
+        rank: of the LoRA; alpha equals it.
+        stage_one_steps, total_steps: stage two goes on from the first to the second.
+        timesteps_per_step: noised copies of a pair in one step.
+        crop: side in pixels of the random windows a step looks at; ``None``: whole images.
+        unnamed_share: share of steps whose prompts name no content: a design that is uploaded has no name either.
+        control_tile, control_edge: how much of the pair's own control is given in training; 0: none, the paper's way.
+        optimiser: ``paper`` shares one AdamW among the three updates; ``separate`` gives each its own moments.
+        generated_weight, contrastive_weight: of the generated pair's loss and of the contrastive loss.
+        block_choice: ``base`` takes the base's style blocks; ``lowest:K`` and ``gap`` choose by measured similarity.
+        analysis_steps: steps of the inversion behind the similarity map; 0: no map.
+        checkpoint_every, preview_every: in steps; 0: never.
+        sample_designs: pictures made with the finished style.
+    """
+
+    preset: str = "paper"
+    seed: int = 42
+    rank: int = 32
+    learning_rate: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 1e-2
+    epsilon: float = 1e-8
+    stage_one_steps: int = 400
+    total_steps: int = 600
+    timesteps_per_step: int = 1
+    crop: int | None = None
+    unnamed_share: float = 0.0
+    control_tile: float = 0.0
+    control_edge: float = 0.0
+    optimiser: Literal["paper", "separate"] = "paper"
+    generated_weight: float = 0.1
+    contrastive_weight: float = 1e-4
+    complement: ComplementConfig = field(default_factory=ComplementConfig)
+    block_choice: str = "base"
+    analysis_steps: int = 50
+    checkpoint_every: int = 50
+    preview_every: int = 100
+    sample_designs: int = 4
+    sample_render: str = "flat"
+
+    def as_json(self) -> dict[str, Any]:
+        """For manifests and to tell whether a checkpoint belongs to this training."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return values
+
+
+TRAIN_PRESETS = {
+    "paper": TrainConfig(),
+    "default": TrainConfig(
+        preset="default",
+        learning_rate=1e-3,
+        stage_one_steps=200,
+        total_steps=260,
+        timesteps_per_step=4,
+        crop=128,
+        unnamed_share=0.5,
+        control_tile=1.0,
+        control_edge=1.0,
+        optimiser="separate",
+        complement=ComplementConfig(source="controlled", count=8, steps=8, guidance=1.0, feature_steps=10),
+        analysis_steps=10,
+        checkpoint_every=40,
+        preview_every=40,
+    ),
+    "short": TrainConfig(
+        preset="short",
+        learning_rate=2e-3,
+        stage_one_steps=60,
+        total_steps=70,
+        timesteps_per_step=4,
+        crop=128,
+        unnamed_share=0.5,
+        control_tile=1.0,
+        control_edge=1.0,
+        optimiser="separate",
+        complement=ComplementConfig(source="controlled", count=2, steps=6, guidance=1.0, feature_steps=0),
+        analysis_steps=0,
+        checkpoint_every=20,
+        preview_every=25,
+        sample_designs=2,
+    ),
+}
+
+
+def train_config(preset: str, **changes: Any) -> TrainConfig:
+    """A preset with some fields changed.
+
+    Raises:
+        ValueError: no such preset.
+    """
+    return replace(_preset(TRAIN_PRESETS, preset), **changes)
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    """How one design or brief becomes an embroidery (section 5 of the paper).
+
+    Attributes:
+        strength: how far the design is dissolved into noise before it is drawn again, 0 to 1 (SDEdit); from text 1.
+        guidance: classifier-free guidance; at 1 the base runs once a step instead of twice.
+        control_edge, control_tile: weights of the two control branches; 0 skips one.
+        colour_fix: take lightness from the result and colour from the design.
+        sampler: ``ddim``, ``euler`` or ``dpm`` (multistep DPM-Solver++).
+        route: style blocks read the style prompt and the others the plain one, as in training; off: all read the
+            style prompt, the paper's inference.
+        preview_every: steps between intermediate pictures; 0: none.
+    """
+
+    preset: str = "flat"
+    steps: int = 30
+    strength: float = 0.95
+    guidance: float = 7.0
+    control_edge: float = 0.5
+    control_tile: float = 0.5
+    colour_fix: bool = True
+    sampler: Literal["ddim", "euler", "dpm"] = "ddim"
+    route: bool = False
+    negative_prompt: str = "lowres, bad anatomy, cropped, worst quality, low quality"
+    size: int | None = None
+    preview_every: int = 0
+
+
+RENDER_PRESETS = {
+    "flat": RenderConfig(),
+    "raised": RenderConfig(preset="raised", strength=0.85, control_edge=0.0, control_tile=0.4, colour_fix=False),
+}
+
+SMALL_RENDER_PRESETS = {
+    "flat": RenderConfig(
+        steps=8,
+        strength=0.8,  # above it a base of this size fills the cloth with blotches
+        guidance=1.5,
+        control_edge=1.0,
+        control_tile=1.0,
+        sampler="dpm",
+        route=True,
+        negative_prompt="",
+        preview_every=3,
+    ),
+    "raised": RenderConfig(
+        preset="raised",
+        steps=8,
+        strength=0.9,
+        guidance=1.5,
+        control_edge=0.5,
+        control_tile=1.0,
+        colour_fix=True,
+        sampler="dpm",
+        route=True,
+        negative_prompt="",
+        preview_every=3,
+    ),
+    "text": RenderConfig(
+        preset="text",
+        steps=20,
+        strength=1.0,
+        guidance=3.0,
+        control_edge=0.0,
+        control_tile=0.0,
+        colour_fix=False,
+        route=True,
+        negative_prompt="",
+        preview_every=5,
+    ),
+}
+"""For bases trained with split prompts: guidance adds artefacts to a small base, and control carries the colours."""
+
+
+def render_config(preset: str, *, small: bool, **changes: Any) -> RenderConfig:
+    """A preset with some fields changed; ``small`` picks the numbers for bases trained with split prompts.
+
+    Raises:
+        ValueError: no such preset.
+    """
+    return replace(_preset(SMALL_RENDER_PRESETS if small else RENDER_PRESETS, preset), **changes)
+
+
+def _preset(presets: dict[str, _Config], name: str) -> _Config:
+    try:
+        return presets[name]
+    except KeyError:
+        raise ValueError(f"no preset {name!r}; there are {', '.join(presets)}") from None

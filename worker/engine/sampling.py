@@ -1,0 +1,138 @@
+"""Drawing: from noise, or from a design that is dissolved into noise first, to clean latents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
+from PIL import Image
+from torch import Tensor
+
+from worker.engine.bases import Base, Prompts
+from worker.engine.config import RenderConfig
+from worker.engine.control import Residuals
+from worker.engine.control_maps import edge_map, tile_map
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the UNet is told besides the noisy latents; every part has batch 1 or the latents' batch.
+
+    Attributes:
+        prompts: what all blocks read.
+        style: hidden states for the style blocks; ``None``: they read ``prompts`` too.
+        negative: what guidance leads away from; needed when guidance differs from 1.
+        residuals: of control.
+    """
+
+    prompts: Prompts
+    style: Tensor | None = None
+    negative: Prompts | None = None
+    residuals: Residuals | None = None
+
+
+def conditions(
+    base: Base, content: str, config: RenderConfig, residuals: Residuals | None = None, *, styled: bool = True
+) -> Conditions:
+    """Prompts for one content ("" for none) as the base was trained to read them."""
+    plain = base.encode_prompts([content])
+    prompt = base.encode_prompts([base.info.style_prompt(content)]) if styled else plain
+    negative = base.encode_prompts([config.negative_prompt]) if config.guidance != 1 else None
+    if config.route:
+        return Conditions(plain, prompt.hidden, negative, residuals)
+    return Conditions(prompt, None, negative, residuals)
+
+
+def control_of(base: Base, designs: Sequence[Image.Image], tile_scale: float, edge_scale: float) -> Residuals | None:
+    """Control of flat designs of one size, with the maps the base was trained on."""
+    arrays = [np.asarray(design.convert("RGB")) for design in designs]
+
+    def stack(maps: list[npt.NDArray[np.float32]]) -> Tensor:
+        return torch.from_numpy(np.stack(maps))
+
+    tile = edge = None
+    if tile_scale:
+        tile = stack([tile_map(array, kernel=base.info.tile_kernel_at(len(array))) for array in arrays]).permute(
+            0, 3, 1, 2
+        )
+    if edge_scale:
+        edge = stack([edge_map(array, *base.info.edge_thresholds) for array in arrays])[:, None]
+    return base.control_residuals(tile, edge, tile_scale, edge_scale)
+
+
+_SAMPLERS = {
+    "ddim": (DDIMScheduler, {}),
+    "euler": (EulerDiscreteScheduler, {}),
+    "dpm": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "final_sigmas_type": "zero"}),
+}
+
+
+@torch.no_grad()
+def denoise(
+    base: Base,
+    noise: Tensor,
+    given: Conditions,
+    config: RenderConfig,
+    start: Tensor | None = None,
+    on_step: Callable[[int, int, Tensor], None] | None = None,
+) -> Tensor:
+    """Runs the sampler.
+
+    Args:
+        base: the base, with or without a style on it.
+        given: prompts and control.
+        config: steps, strength, guidance and sampler.
+        noise: standard normal ``[B, C, h, w]``.
+        start: clean latents of the design, batch 1 or B, to dissolve by ``config.strength``; ``None``: from noise.
+        on_step: called after each step with (steps done, of how many, the latents the UNet now expects, clean).
+
+    Returns:
+        Clean latents ``[B, C, h, w]``.
+    """
+    kind, options = _SAMPLERS[config.sampler]
+    sampler = kind.from_config(base.scheduler.config, **options)
+    sampler.set_timesteps(config.steps, device=base.device)
+    timesteps = sampler.timesteps
+    if start is None:
+        x = noise * sampler.init_noise_sigma
+    else:
+        first = len(timesteps) - min(max(1, round(len(timesteps) * config.strength)), len(timesteps))
+        timesteps = timesteps[first:]
+        if hasattr(sampler, "set_begin_index"):
+            sampler.set_begin_index(first)
+        x = sampler.add_noise(start.expand_as(noise), noise, timesteps[:1].expand(len(noise)))
+    time_ids = base.time_ids(noise.shape[-1] * base.downscale)
+    for index, t in enumerate(timesteps):
+        out = _guided(base, sampler.scale_model_input(x, t), t, given, config.guidance, time_ids)
+        step = sampler.step(out, t, x)
+        x = step.prev_sample
+        if on_step is not None:
+            clean = getattr(step, "pred_original_sample", None)
+            on_step(index + 1, len(timesteps), x if clean is None else clean)
+    return x  # type: ignore[no-any-return]
+
+
+def _guided(base: Base, x: Tensor, t: Tensor, given: Conditions, guidance: float, time_ids: Tensor) -> Tensor:
+    """Classifier-free guidance (Ho and Salimans 2021, arXiv 2207.12598); control steers both halves."""
+    count = len(x)
+    steps = t.expand(count)
+    if given.negative is None or guidance == 1:
+        return base.predict(x, steps, given.prompts, time_ids, given.style, given.residuals)
+
+    def full(tensor: Tensor) -> Tensor:
+        return tensor.expand(count, *tensor.shape[1:])
+
+    negative, positive = given.negative.each(full), given.prompts.each(full)
+    residuals = given.residuals
+    if residuals is not None and len(residuals.mid) > 1:
+        residuals = residuals.each(lambda tensor: torch.cat([tensor, tensor]))
+    style = None if given.style is None else torch.cat([negative.hidden, full(given.style)])
+    out = base.predict(
+        torch.cat([x, x]), steps.repeat(2), Prompts.join([negative, positive]), time_ids, style, residuals
+    )
+    away, towards = out.chunk(2)
+    return away + guidance * (towards - away)

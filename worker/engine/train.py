@@ -1,0 +1,196 @@
+"""From one photo to a style: prepare, pair, stage one, complementary pairs, stage two, samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from worker.engine.adapter import Adapter, style_on, training_lora
+from worker.engine.bases import Base
+from worker.engine.blocks import BlockSimilarity, block_similarity
+from worker.engine.checkpoint import CheckpointStore, MemoryStore
+from worker.engine.config import TrainConfig, render_config
+from worker.engine.drawings import Colour, draw_designs
+from worker.engine.infer import BATCH, sew
+from worker.engine.loop import Material, Training
+from worker.engine.metrics import (
+    high_frequency_difference,
+    histogram_distance,
+    log_gabor_distance,
+    log_gabor_statistics,
+)
+from worker.engine.pairs import Pair, build_pair
+from worker.engine.prepare import PreparedReference, prepare_reference
+from worker.engine.progress import NullProgress, Progress, StageClock
+
+
+@dataclass(frozen=True)
+class PairInput:
+    """What a style is learnt from.
+
+    Attributes:
+        reference: photo of the embroidery.
+        artwork: the design it was sewn from, for the builder ``artwork``.
+        builder: pair builder.
+        caption: what it shows, such as "red fox"; may be empty.
+        pair: a pair that was built and accepted before; then the builder is not asked again.
+    """
+
+    reference: Image.Image
+    artwork: Image.Image | None = None
+    builder: str = "flatten"
+    caption: str = ""
+    pair: Pair | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A design of our own in the new style."""
+
+    words: str
+    design: Image.Image
+    picture: Image.Image
+
+
+@dataclass(frozen=True)
+class TrainedStyle:
+    """The result of a training.
+
+    Attributes:
+        adapter: the safetensors file.
+        manifest: also in the file's metadata: base, style blocks, rank, seed, config, caption.
+        pair: E and D as they were learnt from.
+        report: losses, seconds by stage, block similarity, the pair's report, warnings, metrics; JSON values.
+        samples: for staff to judge by.
+    """
+
+    adapter: bytes
+    manifest: dict[str, Any]
+    pair: Pair
+    report: dict[str, Any]
+    samples: list[Sample]
+
+
+def train_style(
+    base: Base,
+    source: PairInput,
+    config: TrainConfig,
+    progress: Progress | None = None,
+    checkpoints: CheckpointStore | None = None,
+) -> TrainedStyle:
+    """Learns one style. The base's weights are afterwards what they were before, whatever happens.
+
+    Args:
+        base: the base model.
+        source: photo and what is known about it.
+        config: every number; see :func:`worker.engine.config.train_config`.
+        progress: told about every step; may stop the training.
+        checkpoints: where the state is kept; a state of the same training found there is gone on with. The caller
+            clears it once the result is safe.
+
+    Raises:
+        Canceled: the caller's progress asked to stop.
+        ValueError: the photo or the artwork cannot be used; the message says why.
+    """
+    progress, checkpoints, clock = progress or NullProgress(), checkpoints or MemoryStore(), StageClock()
+    size = base.info.resolution
+    with clock.stage("prepare"):
+        progress.update("prepare", 0, 1)
+        prepared = prepare_reference(source.reference, size)
+        progress.update("prepare", 1, 1)
+    with clock.stage("pair"):
+        progress.update("pair", 0, 1)
+        pair = source.pair or build_pair(prepared, source.builder, source.artwork, config.seed)
+        progress.update("pair", 1, 1)
+    material = Material.make(base, pair, source.caption, config)
+    with clock.stage("blocks"):
+        similarity, style_blocks = _style_blocks(base, material, config)
+    manifest = {
+        "format": "hoop-style/1",
+        "base": {"name": base.info.name, "version": base.info.version},
+        "style_blocks": list(style_blocks),
+        "rank": config.rank,
+        "caption": source.caption,
+        "style_word": base.info.style_word,
+        "pair_builder": pair.builder,
+        "ground_rgb": [round(value, 4) for value in prepared.ground_rgb],
+        "seed": config.seed,
+        "config": config.as_json(),
+        "similarity": None if similarity is None else similarity.as_json(),
+    }
+    with (
+        base.style_blocks(style_blocks),
+        training_lora(base.unet, style_blocks, config.rank, config.seed) as lora,
+    ):
+        training = Training(base, lora, config, material, _rgb8(prepared.ground_rgb), progress, checkpoints, clock)
+        training.run()
+        adapter = lora.style_adapter(manifest)
+    with clock.stage("samples"):
+        samples, metrics = _samples(base, adapter, pair, prepared, config, progress)
+    report = {
+        "losses": training.curves(),
+        "seconds": clock.seconds(),
+        "similarity": manifest["similarity"],
+        "style_blocks": list(style_blocks),
+        "pair": pair.report,
+        "complementary": [item.caption for item in training.generated],
+        "warnings": [warning.as_dict() for warning in prepared.warnings],
+        "metrics": metrics,
+    }
+    return TrainedStyle(adapter.to_bytes(), manifest, pair, report, samples)
+
+
+def _style_blocks(
+    base: Base, material: Material, config: TrainConfig
+) -> tuple[BlockSimilarity | None, tuple[str, ...]]:
+    """The similarity map, if wanted, and the choice."""
+    similarity = None
+    if config.analysis_steps:
+        pair = material.training
+        similarity = block_similarity(base, pair.embroidery, pair.design, pair.named.content, config.analysis_steps)
+    if config.block_choice == "base":
+        return similarity, base.info.style_blocks
+    if similarity is None:
+        raise ValueError("choosing style blocks by similarity needs analysis_steps")
+    return similarity, similarity.choose(config.block_choice)
+
+
+def _samples(
+    base: Base, adapter: Adapter, pair: Pair, prepared: PreparedReference, config: TrainConfig, progress: Progress
+) -> tuple[list[Sample], dict[str, float]]:
+    """Own designs in the new style, and how near the pair's own design comes to the reference."""
+    size, render = base.info.resolution, render_config(config.sample_render, small=base.info.split_prompts)
+    drawn = draw_designs(config.sample_designs, size, _rgb8(prepared.ground_rgb), config.seed + 1)
+    designs = [pair.design, *(item.picture for item in drawn)]
+    pictures: list[Image.Image] = []
+    with style_on(base, adapter):
+        for begin in range(0, len(designs), BATCH):
+            progress.update("samples", begin, len(designs))
+            part = designs[begin : begin + BATCH]
+            pictures += sew(base, part, range(config.seed + begin, config.seed + begin + len(part)), render)
+    progress.update("samples", len(designs), len(designs))
+    samples = [Sample(item.words, item.picture, picture) for item, picture in zip(drawn, pictures[1:], strict=True)]
+    return samples, _measured(pictures[0], pair)
+
+
+def _rgb8(colour: Sequence[float]) -> Colour:
+    """A colour in 0..1 as Pillow wants it."""
+    red, green, blue = (round(255 * value) for value in colour)
+    return red, green, blue
+
+
+def _measured(picture: Image.Image, pair: Pair) -> dict[str, float]:
+    """How near the pair's own design, drawn in the style, comes to the reference; the bare design for comparison."""
+    mask = np.asarray(pair.mask, dtype=bool)
+    texture = log_gabor_statistics(pair.embroidery, mask)
+    return {
+        "log_gabor_distance": log_gabor_distance(log_gabor_statistics(picture, mask), texture),
+        "log_gabor_distance_of_design": log_gabor_distance(log_gabor_statistics(pair.design, mask), texture),
+        "high_frequency_difference": high_frequency_difference(picture, pair.embroidery, mask, mask),
+        "high_frequency_difference_of_design": high_frequency_difference(pair.design, pair.embroidery, mask, mask),
+        "histogram_distance_to_design": histogram_distance(picture, pair.design, mask, mask),
+    }

@@ -1,0 +1,155 @@
+"""Learning and rendering on files: what a worker does, without queue, database or object store."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from backend.core.config import Settings
+from backend.core.errors import HoopError, InvalidInput, PlacementOutside
+from backend.core.images import decode_image
+from backend.jobs.problems import CannotBeUsed
+from worker.handlers import rendering_config, training_config
+from worker.runtime import Runtime
+
+if TYPE_CHECKING:
+    from worker.engine.progress import Progress
+    from worker.engine.train import TrainedStyle
+
+ADAPTER: str = "style.safetensors"
+_MIN_SIDE = 256
+
+
+def open_picture(path: Path, settings: Settings) -> Image.Image:
+    """Decode a picture as the service does an upload: upright, 8-bit sRGB, RGB or RGBA.
+
+    Raises:
+        ImageRejected: one of its kinds, with the file's name.
+    """
+    try:
+        decoded = decode_image(
+            path.read_bytes(),
+            max_bytes=settings.upload_max_bytes,
+            max_pixels=settings.image_max_pixels,
+            min_side=_MIN_SIDE,
+        )
+    except HoopError as error:
+        raise type(error)(f"{path}: {error.detail}") from error
+    return decoded.image
+
+
+def learn(
+    settings: Settings,
+    folder: Path,
+    *,
+    reference: Image.Image,
+    artwork: Image.Image | None,
+    builder: str,
+    caption: str,
+    preset: str,
+    training: str,
+    base: str,
+    seed: int,
+    progress: "Progress",
+) -> "TrainedStyle":
+    """Learn a style and write it into `folder`: adapter, pair, samples and report.
+
+    A run that was interrupted left its state in the folder; the same call goes on from there.
+
+    Raises:
+        HoopError: the base is missing, or the engine refuses the photo.
+    """
+    from worker.engine.checkpoint import FolderStore  # noqa: PLC0415
+    from worker.engine.train import PairInput, train_style  # noqa: PLC0415
+
+    checkpoints = FolderStore(folder / "checkpoint")
+    source = PairInput(reference=reference, artwork=artwork, builder=builder, caption=caption)
+    with Runtime(settings).base(base) as model:
+        config = training_config(training, seed, preset, split_prompts=model.info.split_prompts)
+        try:
+            style = train_style(model, source, config, progress, checkpoints)
+        except ValueError as error:
+            raise CannotBeUsed(str(error)) from error
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ADAPTER).write_bytes(style.adapter)
+    style.pair.embroidery.save(folder / "embroidery.png")
+    style.pair.design.save(folder / "design.png")
+    for index, sample in enumerate(style.samples):
+        sample.picture.save(folder / f"sample-{index}.png")
+        sample.design.save(folder / f"sample-{index}-design.png")
+    report = {"manifest": style.manifest, **style.report}
+    (folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    checkpoints.clear()
+    if checkpoints.folder.is_dir():
+        checkpoints.folder.rmdir()
+    return style
+
+
+def draw(
+    settings: Settings,
+    style: Path,
+    folder: Path,
+    *,
+    design: Image.Image | None,
+    brief: str,
+    garment: Image.Image | None,
+    placement: dict[str, Any] | None,
+    variations: int,
+    seed: int,
+    preset: str,
+    numbers: dict[str, Any],
+    progress: "Progress",
+) -> list[Path]:
+    """Render a design or a brief in a style and write the pictures into `folder`; returns their paths.
+
+    Raises:
+        HoopError: no style there, the base is missing, or the engine refuses the request.
+    """
+    from worker.engine.adapter import Adapter  # noqa: PLC0415
+    from worker.engine.infer import GarmentPlacement, Renderer, RenderRequest  # noqa: PLC0415
+
+    file = style / ADAPTER if style.is_dir() else style
+    try:
+        adapter = Adapter.from_bytes(file.read_bytes())
+    except OSError as error:
+        raise InvalidInput(f"There is no style in {style}: {error.strerror}.") from error
+    except ValueError as error:
+        raise CannotBeUsed(f"{file}: {error}") from error
+    with Runtime(settings).base(adapter.manifest["base"]["name"]) as base:
+        config = rendering_config(preset, from_text=design is None, split_prompts=base.info.split_prompts, **numbers)
+        placed = None if garment is None or placement is None else GarmentPlacement(garment, placement)
+        request = RenderRequest(
+            design=design, brief=brief or None, config=config, variations=variations, seed=seed, garment=placed
+        )
+        try:
+            images = Renderer(base).render(adapter, request, progress)
+        except ValueError as error:
+            raise CannotBeUsed(str(error)) from error
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for image in images:
+        pictures = {"patch": image.cutout, "cloth": image.patch, "garment": image.garment}
+        for name, picture in pictures.items():
+            if picture is not None:
+                path = folder / f"{name}-{image.seed}.png"
+                picture.save(path)
+                written.append(path)
+    return written
+
+
+def placement_at(text: str, size: tuple[int, int]) -> dict[str, Any]:
+    """Placement on a garment of `size` pixels from "X,Y,WIDTH[,DEGREES]"; the middle third when empty.
+
+    Raises:
+        PlacementOutside: it cannot be read.
+    """
+    width, height = size
+    if not text:
+        return {"center": [width / 2, height / 2], "width_px": min(size) / 3, "rotation_deg": 0.0}
+    try:
+        x, y, wide, *turn = (float(part) for part in text.split(","))
+        (degrees,) = turn or [0.0]
+    except ValueError as error:
+        raise PlacementOutside("--at takes X,Y,WIDTH or X,Y,WIDTH,DEGREES, for example 400,300,200.") from error
+    return {"center": [x, y], "width_px": wide, "rotation_deg": degrees}

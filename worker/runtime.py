@@ -1,0 +1,140 @@
+"""What stays warm in a worker between jobs: one base model and the adapters that were used last."""
+
+import gc
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from backend.core.config import Settings
+from backend.jobs.problems import BaseUnavailable
+
+if TYPE_CHECKING:
+    from worker.engine.adapter import Adapter
+    from worker.engine.bases import Base
+
+log = structlog.get_logger(__name__)
+
+ADAPTERS_KEPT: Final = 8
+BUNDLED: Final = "hoop-mini"
+
+
+class Runtime:
+    """Models of one worker process.
+
+    Everything happens under one lock, because a render puts its adapter onto the base's own weights: what uses the base
+    has it for itself.
+
+    Args:
+        settings: say where bases lie and how many CPU threads to use.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.RLock()
+        self._name: str | None = None
+        self._base: Base | None = None
+        self._adapters: OrderedDict[str, Adapter] = OrderedDict()
+
+    @contextmanager
+    def base(self, name: str) -> "Iterator[Base]":
+        """The base of this name, loaded when it is not the one that is warm, for the caller alone.
+
+        Raises:
+            BaseUnavailable: it is not on this machine, or damaged.
+        """
+        with self._lock:
+            if self._base is None or self._name != name:
+                self.unload()
+                self._base = self._load(name)
+                self._name = name
+            yield self._base
+
+    def importing(self) -> threading.RLock:
+        """What to hold while the engine is imported.
+
+        Its libraries import each other in circles: of two threads that import them at once, a job's and the one that
+        warms the base, one gets half-made modules.
+        """
+        return self._lock
+
+    def adapter(self, sha256: str, read: Callable[[], bytes]) -> "Adapter":
+        """An adapter, parsed once; `read` brings the file when it is not among the last ones used.
+
+        Raises:
+            AdapterError: the file is no adapter.
+        """
+        with self._lock:
+            from worker.engine.adapter import Adapter  # noqa: PLC0415 - torch is loaded when it is needed
+
+            if sha256 in self._adapters:
+                self._adapters.move_to_end(sha256)
+                return self._adapters[sha256]
+            adapter = self._adapters[sha256] = Adapter.from_bytes(read())
+            while len(self._adapters) > ADAPTERS_KEPT:
+                self._adapters.popitem(last=False)
+            return adapter
+
+    def warm(self) -> None:
+        """Load the settings' base, so that the first job does not wait for it."""
+        try:
+            with self.base(self._settings.base):
+                import worker.engine.infer  # noqa: PLC0415
+                import worker.engine.train  # noqa: F401, PLC0415
+        except BaseUnavailable:
+            # The log has the reason; jobs that need this base will say so to people.
+            return
+
+    def unload(self) -> None:
+        """Forget the base and the adapters, and give their memory back."""
+        with self._lock:
+            if self._base is None and not self._adapters:
+                return
+            self._base, self._name = None, None
+            self._adapters.clear()
+            gc.collect()
+            import torch  # noqa: PLC0415 - loaded already, or there would be nothing to unload
+
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    @property
+    def device(self) -> str:
+        """Where the models compute: "cuda" or "cpu"."""
+        import torch  # noqa: PLC0415 - torch is loaded when it is needed
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def folder(self, name: str) -> Path:
+        """Folder of a base by the name that requests and manifests use."""
+        from worker.engine.base_info import BaseError, BaseInfo  # noqa: PLC0415 - the engine where it is needed
+
+        bundled = self._settings.base_dir
+        if name == BUNDLED:
+            return bundled
+        try:
+            return bundled if BaseInfo.read(bundled).name == name else Path(name).expanduser()
+        except BaseError:
+            return Path(name).expanduser()
+
+    def _load(self, name: str) -> "Base":
+        import torch  # noqa: PLC0415 - torch is loaded when it is needed
+
+        from worker.engine.bases import BaseError, load_base  # noqa: PLC0415
+
+        if self._settings.threads:
+            torch.set_num_threads(self._settings.threads)
+        try:
+            base = load_base(self.folder(name), device=self.device)
+        except BaseError as error:
+            log.warning("base.unavailable", base=name, reason=str(error))
+            raise BaseUnavailable(
+                f"The base model “{name}” is not on the computer that does the work, or it is damaged. Please ask "
+                "whoever looks after Hoop to install it."
+            ) from error
+        log.info("base.loaded", base=name, device=self.device)
+        return base
