@@ -10,12 +10,12 @@ import { createStore } from "./store.js";
  *   style: string | null, mode: "image" | "text", design: Picture | null, brief: string,
  *   garment: Picture | null, quad: Quad | null, widthMm: string,
  *   preset: "flat" | "raised" | null, variations: number, seed: string,
- *   strength: number | null, guidance: number | null, edge: number | null, tile: number | null, colourFix: boolean | null,
+ *   quality: "draft" | "final", strength: number | null, guidance: number | null, edge: number | null, tile: number | null, colourFix: boolean | null,
  * }} Setup
  */
 
-/** @type {Pick<Setup, "strength" | "guidance" | "edge" | "tile" | "colourFix" | "preset" | "seed">} */
-export const UNTUNED = { strength: null, guidance: null, edge: null, tile: null, colourFix: null, preset: null, seed: "" };
+/** @type {Pick<Setup, "quality" | "strength" | "guidance" | "edge" | "tile" | "colourFix" | "preset" | "seed">} */
+export const UNTUNED = { quality: "final", strength: null, guidance: null, edge: null, tile: null, colourFix: null, preset: null, seed: "" };
 
 export const setup = createStore(
   /** @type {Setup} */ ({
@@ -51,6 +51,7 @@ export function bodyOf(now) {
     style: now.style,
     input: now.mode === "image" ? { type: "image", image: now.design?.id } : { type: "text", brief: now.brief.trim() },
     variations: now.variations,
+    quality: now.quality,
     ...(now.garment && now.quad
       ? { garment: { image: now.garment.id, placement: { quad: now.quad.map(([x, y]) => [round(x), round(y)]) }, ...(width > 0 ? { width_mm: width } : {}) } }
       : {}),
@@ -66,7 +67,7 @@ export function bodyOf(now) {
 /** @param {number} value */
 const round = (value) => Math.round(value * 10) / 10;
 
-const KEPT = ["garment", "steps", "strength", "guidance", "preset", "control", "colour_fix", "size", "variations"];
+const KEPT = ["garment", "steps", "strength", "guidance", "preset", "control", "colour_fix", "quality", "size", "variations"];
 
 /**
  * The request that makes a render once more, with a seed of its own.

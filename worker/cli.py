@@ -13,6 +13,7 @@ from backend.core.telemetry import configure_logging
 
 Builder = Literal["artwork", "flatten", "diffusion"]
 Preset = Literal["flat", "raised"]
+Quality = Literal["draft", "final"]
 Training = Literal["default", "short", "paper"]
 
 style_app = typer.Typer(help="Styles on files, without a server.", no_args_is_help=True)
@@ -107,13 +108,27 @@ def render(
     strength: Annotated[float | None, typer.Option(min=0.01, max=1.0)] = None,
     guidance: Annotated[float | None, typer.Option(min=1.0, max=20.0)] = None,
     size: Annotated[int | None, typer.Option(min=128, max=2048, help="Pixels of the longer side.")] = None,
+    quality: Annotated[
+        Quality, typer.Option(help="“draft” is quick; “final” has twice the pixels a side, drawn in a second pass.")
+    ] = "final",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any other number of a render, for trying: sampler=euler, threads=finer, …"),
+    ] = None,
 ) -> None:
     """Show a design, or words, in a style."""
+    from worker.engine.config import render_number
     from worker.engine.progress import RichProgress
     from worker.offline import draw, open_picture, placement_at
 
     if (design is None) == (not brief.strip()):
         raise typer.BadParameter("give either --design or --brief", param_hint="--design / --brief")
+    numbers = {"steps": steps, "strength": strength, "guidance": guidance, "size": size, "quality": quality}
+    try:
+        for assignment in set_ or []:
+            numbers |= render_number(assignment)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--set") from error
     settings = _quiet_settings()
     shown = open_picture(design, settings) if design else None
     cloth = open_picture(garment, settings) if garment else None
@@ -132,7 +147,7 @@ def render(
             variations=variations,
             seed=seed,
             preset=preset,
-            numbers={"steps": steps, "strength": strength, "guidance": guidance, "size": size},
+            numbers=numbers,
             progress=bars,
         )
     for path in written:

@@ -182,6 +182,7 @@ def render_request(work: Work, *, split_prompts: bool) -> "RenderRequest":
         control_tile=control.get("tile"),
         colour_fix=given.get("colour_fix"),
         size=given.get("size"),
+        quality=given.get("quality"),
     )
     placed = None
     if garment is not None:

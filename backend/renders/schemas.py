@@ -13,6 +13,7 @@ from backend.web.schemas import Failure, Id, Metadata, Note, Request, Seed, Show
 
 Coordinate = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 Point = tuple[Coordinate, Coordinate]
+Quality = Literal["draft", "final"]
 
 
 class ImageInput(Request):
@@ -90,8 +91,15 @@ class RenderOptions(Request):
     preset: Preset | None = Field(default=None, description="The style's when left out.")
     control: ControlIn | None = None
     colour_fix: bool | None = Field(default=None, description="Take the colours from the design.")
+    quality: Quality = Field(
+        default="draft",
+        description="`draft` is quick. `final` shows the draft as the job's preview, and then draws the picture again "
+        "with more pixels, for looking closely.",
+    )
     size: Annotated[int, Field(ge=128, le=2048, multiple_of=64)] | None = Field(
-        default=None, description="Pixels of the longer side; the base's resolution when left out, twice it at most."
+        default=None,
+        description="Pixels of the longer side, twice the base's resolution at most. When left out: the base's "
+        "resolution for a draft, twice that for a final.",
     )
     metadata: Metadata = Field(default_factory=dict)
 

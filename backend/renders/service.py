@@ -165,7 +165,7 @@ def _numbers(base: BaseInfo, style: Style, body: RenderOptions, input_type: str)
     """Every number of the render, the ones that were left out filled in."""
     preset: Preset = body.preset or ("raised" if style.preset == "raised" else "flat")
     defaults = base.render_defaults(preset, input_type)
-    size = body.size or base.resolution
+    size = body.size or base.resolution * (2 if body.quality == "final" else 1)
     if size > 2 * base.resolution:
         raise InvalidInput(
             f"This style's base draws up to {2 * base.resolution} pixels. Please choose a smaller size.",
@@ -184,6 +184,7 @@ def _numbers(base: BaseInfo, style: Style, body: RenderOptions, input_type: str)
             "tile": _given(control.tile if control else None, defaults.tile),
         },
         "colour_fix": _given(body.colour_fix, defaults.colour_fix),
+        "quality": body.quality,
         "size": size,
     }
 

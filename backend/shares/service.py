@@ -113,7 +113,9 @@ def create_render(session: Session, settings: Settings, share: Share, body: Shar
     """
     require(share, "upload" if isinstance(body.input, ImageInput) else "brief")
     style_id, garment = _target(session, share)
-    options = RenderOptions(input=body.input, variations=body.variations, seed=body.seed, garment=garment)
+    options = RenderOptions(
+        input=body.input, variations=body.variations, seed=body.seed, garment=garment, quality="final"
+    )
     return renders.create_render(session, settings, share.shop_id, style_id, options, share_id=share.id)
 
 

@@ -13,8 +13,11 @@ export function FineTune({ now, preset, defaults }) {
   return html`<details class="fine">
     <summary>Fine-tune${tuned && html`<span class="fine-mark">changed</span>`}</summary>
     <div class="stack">
-      <${Choice} label="Preset" value=${name} onChange=${(/** @type {"flat" | "raised"} */ value) => set({ ...UNTUNED, seed: now.seed, preset: value })} options=${[
+      <${Choice} label="Preset" value=${name} onChange=${(/** @type {"flat" | "raised"} */ value) => set({ ...UNTUNED, seed: now.seed, quality: now.quality, preset: value })} options=${[
         { value: "flat", label: "Flat", hint: "Keeps outline and colours" }, { value: "raised", label: "Raised", hint: "Beads, sequins, towelling" },
+      ]} />
+      <${Choice} label="Picture" value=${now.quality} onChange=${(/** @type {"draft" | "final"} */ quality) => set({ quality })} options=${[
+        { value: "final", label: "Sharp", hint: "Shows a draft first" }, { value: "draft", label: "Draft", hint: "Quick, fewer pixels" },
       ]} />
       ${image && html`<${RangeField} label="Strength" min=${0.3} max=${1} step=${0.05} value=${now.strength ?? values.strength} onInput=${(/** @type {number} */ strength) => set({ strength })}
           hint="How far the picture may move away from the flat design." />

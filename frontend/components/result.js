@@ -92,6 +92,7 @@ function Done({ render, name, onAgain, onDeleted }) {
       <${Button} look="primary" icon="download" href=${picture(output)} download=${file(output)}>Download<//>
       <${Button} icon="share" onClick=${() => setDialog("share")}>Share<//>
       <${Button} icon="repeat" busy=${busy} onClick=${again}>Make again<//>
+      <${Button} look="ghost" icon="zoom" label="Enlarge" onClick=${() => setOpen(render.outputs.indexOf(output))} />
       <${Button} look="ghost" icon="trash" label="Delete this preview" onClick=${() => setDialog("delete")} />
     </div>
     ${output.seed !== null && html`<p class="hint">Seed ${output.seed}. “Make again” takes another one: the same design, new stitches.</p>`}

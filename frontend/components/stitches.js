@@ -35,6 +35,7 @@ export function stageWords(job) {
     return ahead > 0 ? `Waiting, ${ahead} ahead` : "Waiting for the machine";
   }
   if (job.status === "starting" && !job.progress.stage) return "Threading the needle";
+  if (job.kind === "render" && job.progress.stage === "diffuse" && job.progress.preview_url) return "A first draft; the finished picture follows";
   const known = stagesOf(job.kind).find(([name]) => name === job.progress.stage);
   return known ? known[1] : "Working";
 }

@@ -37,6 +37,7 @@ def test_defaults_are_filled_in_and_kept(staff, style):
         "guidance": 1.5,
         "control": {"edge": 1.0, "tile": 1.0},
         "colour_fix": True,
+        "quality": "draft",
         "size": 256,
     }
     with staff.database.read() as session:
@@ -62,6 +63,14 @@ def test_what_is_given_is_taken(staff, style):
     # A control that is not named keeps the preset's weight, here that of text.
     assert render["input"]["control"] == {"edge": 0, "tile": 0.0}
     assert render["metadata"] == {"order": "A-1"}
+
+
+@pytest.mark.parametrize(("fields", "size"), [({}, 512), ({"size": 384}, 384)])
+def test_a_final_has_twice_the_pixels(staff, style, fields, size):
+    render = staff.render(style, quality="final", **fields)
+    assert (render["input"]["quality"], render["input"]["size"]) == ("final", size)
+    with staff.database.read() as session:
+        assert session.get_one(Job, render["job"]).input["quality"] == "final"
 
 
 def test_preset_of_the_style_holds(staff):
@@ -101,6 +110,7 @@ def test_when_it_failed(staff, style):
         ({"strength": 1.01}, "body.strength"),
         ({"guidance": 0.9}, "body.guidance"),
         ({"preset": "flatter"}, "body.preset"),
+        ({"quality": "best"}, "body.quality"),
         ({"control": {"edge": -0.1}}, "body.control.edge"),
         ({"control": {"depth": 1}}, "body.control.depth"),
         ({"size": 200}, "body.size"),

@@ -92,8 +92,9 @@ def test_brief(staff, style, anyone):
     assert_problem(anyone.post(f"/v1/shared/{token}/renders", json=empty), 422, "brief-invalid")
     many = {**body, "variations": 5}
     assert_problem(anyone.post(f"/v1/shared/{token}/renders", json=many), 422, "invalid-input")
-    # The shop sees what its customers made.
-    assert staff.client.get("/v1/renders").json()["data"][0]["id"] == made["id"]
+    # The shop sees what its customers made; they look closely.
+    seen = staff.client.get("/v1/renders").json()["data"][0]
+    assert (seen["id"], seen["input"]["quality"]) == (made["id"], "final")
 
 
 def test_upload_onto_the_same_garment(staff, style, anyone):

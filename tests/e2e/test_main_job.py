@@ -119,6 +119,44 @@ def _customer_approves(phone: Page, link: str) -> None:
     expect(phone.get_by_role("heading", name="This link does not work any more")).to_be_visible()
 
 
+def test_a_draft_comes_first_and_a_tap_looks_closely(staff: Page, design: Path) -> None:
+    """In one of the styles that come along, so that nothing has to be learnt."""
+    staff.goto("/#/studio")
+    staff.get_by_label("Drop or paste a design").set_input_files(design)
+    staff.get_by_role("button", name="Make preview").click()
+    expect(staff.get_by_text("A first draft; the finished picture follows")).to_be_visible(
+        timeout=STITCH_MINUTES * pages.MINUTE
+    )
+    pages.loaded(staff.get_by_role("img", name="How it looks so far"))
+    pages.wait_until_stitched(staff, STITCH_MINUTES)
+
+    staff.get_by_role("button", name="Enlarge", exact=True).click()
+    picture = staff.get_by_role("dialog").get_by_role("img")
+    pages.loaded(picture)
+    draft, side = staff.evaluate(
+        """async () => {
+            const base = (await (await fetch("/v1/bases")).json()).data[0];
+            return [base.resolution, document.querySelector("dialog img").naturalWidth];
+        }"""
+    )
+    assert side == 2 * draft
+    box = picture.bounding_box()
+    corner = {"x": box["width"] / 2 - 100, "y": box["height"] / 2 - 60}
+    picture.click(position=corner)
+    near = picture.bounding_box()
+    scale = near["width"] / box["width"]
+    assert scale == pytest.approx(2.5, abs=0.05)
+    # What was tapped stays under the finger.
+    assert near["x"] + scale * corner["x"] == pytest.approx(box["x"] + corner["x"], abs=2)
+    staff.mouse.move(box["x"] + 200, box["y"] + 200)
+    staff.mouse.down()
+    staff.mouse.move(box["x"] + 260, box["y"] + 200, steps=4)
+    staff.mouse.up()
+    assert picture.bounding_box()["x"] == pytest.approx(near["x"] + 60, abs=2)
+    staff.mouse.click(box["x"] + 200, box["y"] + 200)
+    assert picture.bounding_box()["width"] == pytest.approx(box["width"], abs=1)
+
+
 def test_learning_can_be_stopped(staff: Page, photo: Path) -> None:
     pages.begin_style(staff, photo, "Not this one")
     staff.get_by_role("button", name="Stop learning").click()

@@ -7,119 +7,182 @@ reach on a CPU, but painting a given design in a given texture is learnt in minu
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from diffusers import AutoencoderTiny
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
-from worker.atelier.autoencoder import encode_corpus
-from worker.atelier.corpus import Pairs, load_corpus, shards
+from worker.atelier.corpus import SEWN, WEARERS, WORDINGS, Pool, partner
 from worker.atelier.loop import Averaged, autocast, log_line, save_atomically, save_state, warmup_decay
-from worker.atelier.network import INFO, Network, build_scheduler, build_tokenizer
-from worker.engine.bases import Prompts, embed_prompts
+from worker.atelier.network import INFO, Network, build_scheduler
+from worker.atelier.text import PROMPT_TOKENS
 from worker.engine.control import Residuals, add_residuals
-from worker.engine.control_maps import edge_map, tile_map
-from worker.engine.routing import PromptRouting
+from worker.engine.prompts import embed_tokens
+from worker.engine.routing import attention_blocks
 
-FAMILY_WORDS = {
-    "fill": ("fill stitch", "tatami"),
-    "satin": ("satin stitch", "satin"),
-    "longshort": ("long and short stitch", "thread painting"),
-    "contour": ("contour fill", "echo fill"),
-    "run": ("running stitch", "outline stitch"),
-    "chain": ("chain stitch", "chain"),
-    "cross": ("cross stitch", "counted cross"),
-    "chenille": ("chenille", "towel stitch"),
-    "sequin": ("sequin", "sequins"),
-    "knot": ("french knot", "knots"),
-    "bead": ("bead", "beads"),
-}
 PEAK_RATE = 1e-3
-EMBROIDERY_SHARE = 0.65
-READING_EAGERNESS = 3.0
-"""Text encoders and cross-attention learn at this multiple of the rate: what a prompt says is the faintest signal, and
-at the common rate style words still moved nothing after 8 thousand samples."""
-GENERIC_SHARE = 0.5
-"""Share of the embroideries that carry the general word, [emb], instead of a family's: it must cover them all."""
+READING_EAGERNESS = 2.0
+"""Cross-attention and the reader learn at this multiple of the rate: what a prompt says is the faintest signal."""
+TEXT_EAGERNESS = 0.3
+"""The text encoders know their words already; their embeddings stay as they were distilled."""
+VIEW_SHARES = (0.15, 0.17, 0.34, 0.34)
+READ_SHARE = 0.35
+"""Share of the embroideries that are given tokens of a reference in the same style."""
+NO_CONTROL, ONE_BRANCH = 0.25, 0.12
+"""Shares of the samples without any control, and with the tile or the edges alone."""
 
 
-def style_prompt(content: str, family: str, descriptors: list[str], rng: np.random.Generator) -> str:
-    """`content` "in ... style": the general embroidery word, or the family and some of its descriptors."""
-    if rng.random() < GENERIC_SHARE:
-        return f"{content} in {INFO.style_word} style"
-    kept = [word for word in descriptors if rng.random() < 0.5]
-    return f"{content} in {' '.join([*kept, str(rng.choice(FAMILY_WORDS[family]))])} style"
+class SplitPrompt:
+    """Cross-attention that reads some of the tokens it is given: content ones, or style ones and a reference's.
+
+    The training's way of routing: one fixed graph that a compiler takes, equal to `PromptRouting` for the same tokens.
+    """
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.start, self.stop = start, stop
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,  # noqa: ARG002 - diffusers' signature
+    ) -> Tensor:
+        if encoder_hidden_states is None:
+            raise ValueError("cross-attention only")
+        tokens = encoder_hidden_states[:, self.start : self.stop]
+        mask = None if attention_mask is None else attention_mask[:, None, :, self.start : self.stop]
+
+        def heads(x: Tensor) -> Tensor:
+            return x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+
+        query, key, value = heads(attn.to_q(hidden_states)), heads(attn.to_k(tokens)), heads(attn.to_v(tokens))
+        out = functional.scaled_dot_product_attention(
+            query, key, value, None if mask is None else mask.to(query.dtype)
+        )
+        mixed: Tensor = attn.to_out[0](out.transpose(1, 2).flatten(-2))
+        return mixed
 
 
-@dataclass
-class Material:
-    """The corpus at one size, with the latents of both sides."""
-
-    pairs: Pairs
-    designs: Tensor
-    embroideries: Tensor
-
-    @classmethod
-    def make(cls, corpus: Path, size: int, vae: AutoencoderTiny, device: str) -> Material:
-        """Reads the shards of one size and encodes them; latents are kept beside the shards for the next time."""
-        mark = hashlib.sha256(vae.encoder.layers[-1].weight.detach().cpu().numpy().tobytes()).hexdigest()[:12]
-        sides: tuple[list[Tensor], list[Tensor]] = ([], [])
-        for path in shards(corpus, size):
-            kept = path.with_name(f"latents-{path.stem}-{mark}.pt")
-            if not kept.exists():
-                with np.load(path) as shard:
-                    encoded = [encode_corpus(vae, shard[name], device) for name in ("designs", "embroideries")]
-                save_atomically(encoded, kept)
-            for side, latents in zip(sides, torch.load(kept, weights_only=True), strict=True):
-                side.append(latents)
-        return cls(load_corpus(corpus, size), torch.cat(sides[0]), torch.cat(sides[1]))
+def split_prompts(unet: nn.Module, reference_tokens: int) -> None:
+    """Makes the style blocks read tokens [L, 2L + R) and all others [0, L)."""
+    for name, block in attention_blocks(unet).items():
+        styled = name in INFO.style_blocks
+        span = (PROMPT_TOKENS, 2 * PROMPT_TOKENS + reference_tokens) if styled else (0, PROMPT_TOKENS)
+        for layer in block.transformer_blocks:  # type: ignore[union-attr]
+            layer.attn2.processor = SplitPrompt(*span)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Batch:
-    """Samples of one step: clean latents, both control maps, what all blocks read and what the style blocks read."""
+    """Samples of one step, on the device. B samples, `window` output pixels a side.
+
+    Attributes:
+        latents: Clean ones, float32 [B, C, s, s].
+        tile: [B, 3, window, window] in [0, 1].
+        edge: [B, 1, window, window].
+        content: Token numbers [B, L] of what all blocks read.
+        style: Token numbers [B, L] of what the style blocks read.
+        time_ids: float32 [B, 6].
+        reference: Latents of another picture in the same style, float32 [B, C, s', s'].
+        read: Whether the reference is shown, [B].
+        tile_kept, edge_kept: Whether each control branch is, [B].
+    """
 
     latents: Tensor
     tile: Tensor
     edge: Tensor
-    content: list[str]
-    style: list[str]
+    content: Tensor
+    style: Tensor
     time_ids: Tensor
+    reference: Tensor
+    read: Tensor
+    tile_kept: Tensor
+    edge_kept: Tensor
 
 
-def draw_batch(material: Material, count: int, window: int, rng: np.random.Generator) -> Batch:
-    """`count` samples of `window` px, whole pictures or crops, embroidery or flat design, with their prompts."""
-    size = material.pairs.designs.shape[1]
-    latents, tiles, edges, content, style, ids = [], [], [], [], [], []
-    for i in rng.integers(0, len(material.pairs.captions), count):
-        top, left = (8 * int(v) for v in rng.integers(0, (size - window) // 8 + 1, 2))
-        words, family, descriptors = material.pairs.captions[i]
-        sewn = rng.random() < EMBROIDERY_SHARE
-        source = material.embroideries if sewn else material.designs
-        y, x, side = top // 4, left // 4, window // 4
-        latents.append(source[i, :, y : y + side, x : x + side].float())
-        design = np.ascontiguousarray(material.pairs.designs[i, top : top + window, left : left + window])
-        tiles.append(tile_map(design, kernel=INFO.tile_kernel_at(window)))
-        edges.append(edge_map(design, *INFO.edge_thresholds))
-        prompt = "" if rng.random() < 0.1 else ("a " if rng.random() < 0.7 else "") + words
-        content.append(prompt)
-        style.append(style_prompt(prompt, family, descriptors, rng).strip() if sewn else prompt)
-        ids.append([size, size, top, left, window, window])
+def _window(source: Tensor, leading: tuple[Tensor, ...], top: Tensor, left: Tensor, side: int) -> Tensor:
+    """Square windows [B, C, side, side] of `source[leading]` at (top, left), each sample's own."""
+    steps = torch.arange(side, device=source.device)
+    rows, columns = (top[:, None] + steps)[:, None, :, None], (left[:, None] + steps)[:, None, None, :]
+    channels = torch.arange(source.shape[-3], device=source.device).view(1, -1, 1, 1)
+    return source[(*(index.view(-1, 1, 1, 1) for index in leading), channels, rows, columns)]
+
+
+def draw_batch(pool: Pool, count: int, window: int) -> Batch:
+    """`count` samples of `window` px: whole pictures or crops, with prompts, control and a reference."""
+    device, factor = pool.device, pool.size // pool.latents.shape[-1]
+    known = pool.ready
+
+    def chance(share: float) -> Tensor:
+        return torch.rand(count, device=device) < share
+
+    def corner(side: int) -> tuple[Tensor, Tensor]:
+        # Corners on every level of the UNet's grid.
+        places = (pool.size - side) // (4 * factor) + 1
+        top, left = torch.randint(0, places, (2, count), device=device) * 4
+        return top, left
+
+    design = torch.randint(0, known, (count,), device=device)
+    shares = torch.tensor(VIEW_SHARES, device=device)
+    view = torch.multinomial(shares, count, replacement=True)
+    sewn = view >= SEWN[0]
+    top, left = corner(window)
+    side = window // factor
+    latents = _window(pool.latents, (design, view), top, left, side).float()
+    tile = _window(pool.tile, (design,), top * factor, left * factor, window).float() / 255
+    edge = _window(pool.edge[:, None], (design,), top * factor, left * factor, window).float()
+    read = sewn & chance(READ_SHARE)
+    wording = torch.randint(0, WORDINGS, (count,), device=device)
+    # A reference says how it is sewn; the words beside it say no more than that it is.
+    wording = torch.where(read, wording % (WORDINGS // 2), wording)
+    tokens = pool.tokens[design, view, wording].long()
+
+    other = partner(design, view, torch.randint(1, WEARERS, (count,), device=device))
+    other = torch.where((other < known) & sewn, other, design)
+    half = pool.size // 2
+    reference = _window(pool.latents, (other, view), *corner(half), half // factor).float()
+
+    full = torch.full_like(top, pool.size)
+    ids = [full, full, top * factor, left * factor, full * 0 + window, full * 0 + window]
+    fate = torch.rand(count, device=device)
+    tile_alone = (fate >= NO_CONTROL) & (fate < NO_CONTROL + ONE_BRANCH)
+    edge_alone = (fate >= NO_CONTROL + ONE_BRANCH) & (fate < NO_CONTROL + 2 * ONE_BRANCH)
+    both = fate >= NO_CONTROL + 2 * ONE_BRANCH
     return Batch(
-        torch.stack(latents),
-        torch.from_numpy(np.stack(tiles)).permute(0, 3, 1, 2).float(),
-        torch.from_numpy(np.stack(edges))[:, None].float(),
-        content,
-        style,
-        torch.tensor(ids, dtype=torch.float32),
+        latents,
+        tile,
+        edge,
+        tokens[:, 0],
+        tokens[:, 1],
+        torch.stack(ids, 1).float(),
+        reference,
+        read,
+        tile_alone | both,
+        edge_alone | both,
     )
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a training.
+
+    Attributes:
+        share: Of the time.
+        windows: Side of the samples in pixels to the share of the steps that look at them so.
+        batch: Samples of a whole picture in a step; smaller windows come in larger batches.
+    """
+
+    share: float
+    windows: dict[int, float]
+    batch: int
 
 
 class Trainer:
@@ -127,32 +190,41 @@ class Trainer:
 
     A training is resumed from `state.pt` in its work folder, and started from the weights in `folder` when there is no
     state but there are weights.
+
+    Args:
+        folder: The base's folder; its `vae/` must be trained.
+        work: Where the training's state is kept.
+        text: Folder of the distilled text encoders, for a new base.
+        device: Where it trains.
+        compiled: Compile the UNet: a minute a window size, then about twice as fast on a GPU.
     """
 
-    def __init__(self, folder: Path, work: Path, corpus: Path, device: str = "cpu") -> None:
+    def __init__(self, folder: Path, work: Path, text: Path, device: str = "cpu", *, compiled: bool = False) -> None:
         self.folder, self.work, self.device = folder, work, device
         work.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(0)
-        if (folder / "unet").exists():
-            self.network = Network.load(folder)
-        else:
-            pairs = load_corpus(corpus, 256)
-            words = [" ".join(option) for option in FAMILY_WORDS.values()]
-            captions = [f"a {c[0]} in {' '.join(c[2])} {INFO.style_word} style" for c in pairs.captions]
-            self.network = Network.new(build_tokenizer(captions + words * 50))
+        self.network = Network.load(folder) if (folder / "unet").exists() else Network.new(text)
         for module in self.network.modules():
             module.to(device)
             module.train()
-        self.network.unet.to(memory_format=torch.channels_last)
-        self.routing = PromptRouting(self.network.unet, INFO.style_blocks)
-        self.parameters = self.network.parameters()
-        reading = [p for n, p in self.network.named_parameters() if "attn2" in n or n.startswith("text")]
-        known = {id(p) for p in reading}
-        groups = [
-            {"params": [p for p in self.parameters if id(p) not in known], "eagerness": 1.0},
-            {"params": reading, "eagerness": READING_EAGERNESS},
-        ]
-        self.optimiser = torch.optim.AdamW(groups, PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.01)
+        for module in (self.network.unet, self.network.tile, self.network.edge):
+            module.to(memory_format=torch.channels_last)
+        split_prompts(self.network.unet, self.network.reader.tokens)
+        self.unet: Any = torch.compile(self.network.unet, dynamic=False) if compiled else self.network.unet
+        named = [(n, p) for n, p in self.network.named_parameters() if not _frozen(n)]
+        self.parameters = [p for _, p in named]
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(not _frozen(name))
+        groups: dict[float, list[Tensor]] = {}
+        for name, parameter in named:
+            groups.setdefault(_eagerness(name), []).append(parameter)
+        self.optimiser = torch.optim.AdamW(
+            [{"params": group, "eagerness": eagerness} for eagerness, group in groups.items()],
+            PEAK_RATE,
+            betas=(0.9, 0.98),
+            weight_decay=0.01,
+            fused=device.startswith("cuda"),
+        )
         self.average = Averaged(self.parameters, 0.9985)
         self.step = self.seen = 0
         state = work / "state.pt"
@@ -161,68 +233,69 @@ class Trainer:
         alphas = build_scheduler().alphas_cumprod.to(device)
         self.signal, self.noise = alphas.sqrt(), (1 - alphas).sqrt()
 
-    def _restore(self, state: dict[str, object]) -> None:
+    def _restore(self, state: dict[str, Any]) -> None:
         with torch.no_grad():
             for name, targets in (("live", self.parameters), ("average", self.average.values)):
-                for target, value in zip(targets, state[name], strict=True):  # type: ignore[call-overload]
+                for target, value in zip(targets, state[name], strict=True):
                     target.copy_(value)
-        self.optimiser.load_state_dict(state["optimiser"])  # type: ignore[arg-type]
-        self.step, self.seen, self.average.steps = state["counts"]  # type: ignore[misc]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.seen, self.average.steps = state["counts"]
 
-    def save(self) -> None:
+    def save(self, *, state: bool = True) -> None:
         """Averaged weights to the base's folder, everything else to the work folder."""
         save_state(self.folder, self.average, lambda: self.network.save(self.folder, self.folder / "vae"))
-        save_atomically(
-            {
-                "live": [p.detach() for p in self.parameters],
-                "average": self.average.values,
-                "optimiser": self.optimiser.state_dict(),
-                "counts": [self.step, self.seen, self.average.steps],
-            },
-            self.work / "state.pt",
-        )
+        if state:
+            save_atomically(
+                {
+                    "live": [p.detach() for p in self.parameters],
+                    "average": self.average.values,
+                    "optimiser": self.optimiser.state_dict(),
+                    "counts": [self.step, self.seen, self.average.steps],
+                },
+                self.work / "state.pt",
+            )
 
-    def loss(self, batch: Batch, rng: np.random.Generator) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """Mean squared error of the velocity over a batch, each sample at its own timestep."""
-        count, device = len(batch.latents), self.device
-        clean = batch.latents.to(device)
+        count, clean, network = len(batch.latents), batch.latents, self.network
         eps = torch.randn_like(clean)
-        t = torch.randint(0, 1000, (count,), device=device)
+        t = torch.randint(0, 1000, (count,), device=self.device)
         a, s = self.signal[t][:, None, None, None], self.noise[t][:, None, None, None]
-        network = self.network
-        with autocast(device):
-            unique = list(dict.fromkeys(batch.content + batch.style))
-            embedded = embed_prompts((network.tokenizer, network.tokenizer), network.text, unique)
-            content = [unique.index(p) for p in batch.content]
-            style = [unique.index(p) for p in batch.style]
-            prompts = Prompts(embedded.hidden[content], embedded.pooled[content])
-            residuals = self._control(batch, rng)
-            with self.routing.style_prompt(embedded.hidden[style]):
-                velocity = network.unet(
-                    (a * clean + s * eps).contiguous(memory_format=torch.channels_last),
-                    t,
-                    encoder_hidden_states=prompts.hidden,
-                    added_cond_kwargs={"text_embeds": prompts.pooled, "time_ids": batch.time_ids.to(device)},
-                    down_block_additional_residuals=residuals.down,
-                    mid_block_additional_residual=residuals.mid,
-                    return_dict=False,
-                )[0]
+        with autocast(self.device):
+            ids = torch.cat([batch.content, batch.style])
+            prompts = embed_tokens(network.text, [ids, ids])
+            content, style = prompts.hidden.chunk(2)
+            reference = network.reader(batch.reference)
+            shown = torch.cat(
+                [
+                    torch.ones(count, 2 * PROMPT_TOKENS, device=self.device),
+                    batch.read[:, None].float().expand(-1, reference.shape[1]),
+                ],
+                1,
+            )
+            residuals = self._control(batch)
+            velocity = self.unet(
+                (a * clean + s * eps).contiguous(memory_format=torch.channels_last),
+                t,
+                encoder_hidden_states=torch.cat([content, style, reference.to(content.dtype)], 1),
+                encoder_attention_mask=shown,
+                added_cond_kwargs={"text_embeds": prompts.pooled[:count], "time_ids": batch.time_ids},
+                down_block_additional_residuals=residuals.down,
+                mid_block_additional_residual=residuals.mid,
+                return_dict=False,
+            )[0]
         error: Tensor = velocity.float() - (a * eps - s * clean)
         return error.square().mean()
 
-    def _control(self, batch: Batch, rng: np.random.Generator) -> Residuals:
-        """Both branches, each left out for some samples so that either works alone, and text too."""
-        fate = rng.random(len(batch.latents))
-        keep = {"tile": (fate > 0.14) & (fate < 0.88), "edge": (fate > 0.26) | (fate < 0.12)}
+    def _control(self, batch: Batch) -> Residuals:
         parts = []
-        for branch, conditioning, name in (
-            (self.network.tile, batch.tile, "tile"),
-            (self.network.edge, batch.edge, "edge"),
+        for branch, conditioning, kept in (
+            (self.network.tile, batch.tile, batch.tile_kept),
+            (self.network.edge, batch.edge, batch.edge_kept),
         ):
-            down, mid = branch(conditioning.to(self.device))
-            kept = torch.from_numpy(keep[name].astype(np.float32)).to(self.device)[:, None, None, None]
-            gate = lambda x, kept=kept: x * kept  # noqa: E731
-            parts.append((Residuals(tuple(down), mid).each(gate), 1.0))
+            down, mid = branch(conditioning)
+            gate = kept[:, None, None, None].to(mid.dtype)
+            parts.append((Residuals(tuple(x * gate for x in down), mid * gate), 1.0))
         total = add_residuals(parts)
         if total is None:
             raise ValueError("a base is trained with both control branches")
@@ -230,46 +303,68 @@ class Trainer:
 
     def run(
         self,
-        materials: list[tuple[float, Material, int]],
+        pool: Pool,
         minutes: float,
-        batch_size: int,
+        phases: list[Phase],
         *,
         decay_from: float = 0.6,
         peak: float = PEAK_RATE,
+        save_every: float = 5.0,
         report: Callable[[str], None] = print,
     ) -> None:
         """Trains for `minutes`.
 
         Args:
-            materials: (share of the batches, corpus, window in pixels) of each kind of sample.
-            minutes: wall-clock time; the rate falls over the last part of it.
-            batch_size: samples of 128 px in a batch; a batch of larger windows holds proportionally fewer.
-            decay_from: share of the time after which the rate falls.
-            peak: highest rate.
-            report: takes a line of log now and then.
+            pool: Rendered designs with latents; may grow meanwhile.
+            minutes: Wall-clock time; the rate falls over the last part of it.
+            phases: What is looked at when.
+            decay_from: Share of the time after which the rate falls.
+            peak: Highest rate.
+            save_every: Minutes between checkpoints.
+            report: Takes a line of log now and then.
+
+        Raises:
+            RuntimeError: the pool's worker failed.
         """
-        rng = np.random.default_rng([self.step, 17])
         torch.manual_seed(self.step)
-        shares = np.array([share for share, _, _ in materials])
         begin = saved = time.monotonic()
-        smooth, first, start = math.nan, self.step, self.seen
+        first, start = self.step, self.seen
+        losses: list[Tensor] = []
+        ends = torch.tensor([phase.share for phase in phases]).cumsum(0)
         while (done := (time.monotonic() - begin) / (60 * minutes)) < 1:
+            if pool.failure:
+                raise RuntimeError("the corpus could not be rendered") from pool.failure
             for group in self.optimiser.param_groups:
-                course = warmup_decay(self.step - first, done, warmup=60, decay_from=decay_from)
+                course = warmup_decay(self.step - first, done, warmup=100, decay_from=decay_from)
                 group["lr"] = peak * group["eagerness"] * course
-            _, material, window = materials[int(rng.choice(len(materials), p=shares / shares.sum()))]
-            count = max(4, batch_size * 128**2 // window**2)
-            loss = self.loss(draw_batch(material, count, window, rng), rng)
+            phase = phases[min(int((ends <= done * float(ends[-1])).sum()), len(phases) - 1)]
+            window = list(phase.windows)[int(torch.multinomial(torch.tensor(list(phase.windows.values())), 1))]
+            count = max(4, phase.batch * pool.size**2 // window**2)
+            loss = self.loss(draw_batch(pool, count, window))
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
             self.optimiser.step()
             self.average.update()
             self.step, self.seen = self.step + 1, self.seen + count
-            smooth = loss.item() if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss.item()
-            if self.step % 20 == 0:
-                report(log_line("base", self.step, done, begin, self.seen - start, loss=smooth))
-            if time.monotonic() - saved > 300:
+            losses.append(loss.detach())
+            if self.step % 50 == 0:
+                mean = float(torch.stack(losses).mean())
+                losses.clear()
+                if not math.isfinite(mean):
+                    raise RuntimeError(f"the training diverged at step {self.step}")
+                report(log_line("base", self.step, done, begin, self.seen - start, loss=mean))
+            if time.monotonic() - saved > 60 * save_every:
                 self.save()
                 saved = time.monotonic()
         self.save()
+
+
+def _frozen(name: str) -> bool:
+    return name.startswith("text") and "embeddings" in name
+
+
+def _eagerness(name: str) -> float:
+    if name.startswith("text"):
+        return TEXT_EAGERNESS
+    return READING_EAGERNESS if "attn2" in name or name.startswith("reader") else 1.0

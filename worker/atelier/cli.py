@@ -1,4 +1,4 @@
-"""`hoop atelier`: make the bundled base from nothing but npm packages and time."""
+"""`hoop atelier`: make the bundled base from nothing but packages and time."""
 
 from __future__ import annotations
 
@@ -10,78 +10,73 @@ import typer
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "hoop-mini"
 WORK = Path("build/atelier")
 
-atelier = typer.Typer(help="Make and train the bundled base model, hoop-mini.", no_args_is_help=True)
+atelier = typer.Typer(help="Make, train and measure the bundled base model, hoop-mini.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Option(help="Base model folder, in diffusers' format.")]
 Work = Annotated[Path, typer.Option(help="Icons, corpus and training state; may be deleted at any time.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 
 
 @atelier.command()
 def corpus(
     work: Work = WORK,
-    large: Annotated[int, typer.Option(help="Shards of 250 pairs at 256 px.")] = 28,
-    small: Annotated[int, typer.Option(help="Shards of 250 pairs at 128 px.")] = 24,
-    processes: Annotated[int, typer.Option(help="Renderers side by side.")] = 2,
+    designs: Annotated[int, typer.Option(help="How many; about 1 MB each.")] = 6000,
+    workers: Annotated[int, typer.Option(help="Processes that draft designs.")] = 1,
+    seed: int = 0,
+    folder: Folder = WEIGHTS,
 ) -> None:
-    """Fetches the icons and renders pairs of design and embroidery. Goes on where it stopped."""
-    from worker.atelier.corpus import make_corpus
+    """Fetches the icons and draws the corpus once, to be read by every later training."""
+    from rich.progress import Progress
+
+    from worker.atelier.corpus import CHUNK, Drafts, Pool
     from worker.atelier.designs import fetch_icons
+    from worker.atelier.text import PROMPT_TOKENS
 
     fetch_icons(work / "icons")
-    make_corpus(work / "icons", work / "corpus", 256, large, processes)
-    make_corpus(work / "icons", work / "corpus", 128, small, processes)
+    pool = Pool(designs, PROMPT_TOKENS)
+    with Progress() as progress:
+        bar = progress.add_task("designs", total=pool.capacity)
+        drafts = Drafts(work / "icons", folder, pool.capacity // CHUNK, pool.size, seed)
+        pool.grow(drafts, workers, together=1, report=lambda count: progress.update(bar, completed=count))
+    pool.save(work / "pool.pt")
 
 
 @atelier.command()
-def autoencoder(
-    minutes: Annotated[float, typer.Option(min=0.1, help="How long to train.")] = 14,
-    folder: Folder = WEIGHTS,
-    work: Work = WORK,
-    device: str = "cpu",
+def text(
+    teacher: Annotated[Path, typer.Argument(help="Folder of all-MiniLM-L6-v2, as its package ships it.")],
+    out: Annotated[Path, typer.Option(help="Where the encoders and the tokenizer go.")] = WORK / "text",
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long to train.")] = 12,
 ) -> None:
-    """Trains the autoencoder, on from the weights that are there. Train the base anew after it."""
-    from worker.atelier.autoencoder import train_autoencoder
-    from worker.atelier.corpus import load_corpus
+    """Distils the two text encoders from a sentence encoder."""
+    from worker.atelier.text import make_text_encoders
 
-    train_autoencoder(load_corpus(work / "corpus", 256), folder / "vae", minutes, device=device, report=typer.echo)
+    make_text_encoders(out, teacher, minutes)
 
 
 @atelier.command()
 def train(
     *,
-    minutes: Annotated[float, typer.Option(min=0.1, help="How long to train.")] = 120,
-    finish: Annotated[float, typer.Option(help="Minutes of those at the full 256 px, at the end.")] = 20,
-    batch: Annotated[int, typer.Option(help="Samples of 128 px in a batch.")] = 32,
+    minutes: Annotated[float, typer.Option(min=0, help="Minutes for UNet, text encoders and control.")] = 120,
+    autoencoder: Annotated[float, typer.Option(min=0, help="Minutes for the autoencoder before; 0 keeps it.")] = 0,
+    batch: Annotated[int, typer.Option(help="Samples of a whole picture in a step.")] = 8,
+    crops: Annotated[int, typer.Option(help="Crops in a step of the autoencoder.")] = 32,
+    designs: Annotated[int, typer.Option(help="Corpus to draw meanwhile, unless one is saved.")] = 6000,
+    workers: Annotated[int, typer.Option(help="Processes that draft designs.")] = 1,
+    compiled: Annotated[bool, typer.Option(help="Compile the UNet: pays on a GPU.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the corpus.")] = 0,
     folder: Folder = WEIGHTS,
     work: Work = WORK,
-    device: str = "cpu",
+    text: Annotated[Path, typer.Option(help="Text encoders for a new base.")] = WORK / "text",
+    device: Device = "cpu",
 ) -> None:
-    """Trains UNet, text encoders and control together, on from the state or the weights that are there."""
-    from diffusers import AutoencoderTiny
+    """Trains the base, on from the state or the weights that are there; a checkpoint every five minutes."""
+    from worker.atelier.designs import fetch_icons
+    from worker.atelier.recipe import Budget, make_base
 
-    from worker.atelier.base import PEAK_RATE, Material, Trainer
-
-    vae = AutoencoderTiny.from_pretrained(folder / "vae").to(device)
-    whole, crops = (Material.make(work / "corpus", size, vae, device) for size in (128, 256))
-    trainer = Trainer(folder, work, work / "corpus", device)
-    if minutes > finish:
-        trainer.run([(0.55, whole, 128), (0.45, crops, 128)], minutes - finish, batch, report=typer.echo)
-    if finish > 0:
-        mixed = [(0.2, whole, 128), (0.2, crops, 128), (0.6, crops, 256)]
-        trainer.run(mixed, min(minutes, finish), batch, decay_from=0.0, peak=PEAK_RATE / 3, report=typer.echo)
-
-
-@atelier.command()
-def evaluate(
-    out: Annotated[Path, typer.Option(help="Where the contact sheet and figures go.")] = Path("build/atelier/eval"),
-    folder: Folder = WEIGHTS,
-    work: Work = WORK,
-) -> None:
-    """Autoencoder fidelity, style-block sensitivity and a contact sheet of held-out designs."""
-    from worker.atelier.evaluate import evaluate_base
-
-    for line in evaluate_base(folder, work / "icons", out):
-        typer.echo(line)
+    if not (work / "pool.pt").exists():
+        fetch_icons(work / "icons")
+    budget = Budget(autoencoder, minutes, designs, workers, batch, crops, compiled, seed)
+    make_base(folder, work, text, budget, device, typer.echo)
 
 
 @atelier.command()

@@ -147,7 +147,7 @@ class Base:
 
     @torch.no_grad()
     def encode_images(self, images: Tensor) -> Tensor:
-        """``[B, 3, H, W]`` in [-1, 1] to scaled latents ``[B, 4, H/f, W/f]``, the distribution's mode."""
+        """``[B, 3, H, W]`` in [-1, 1] to scaled latents ``[B, C, H/f, W/f]``, the distribution's mode."""
         out = self.vae.encode(images.to(self.device, self.vae.dtype))
         latents = (out.latents if hasattr(out, "latents") else out.latent_dist.mode()).float()
         mean, std, scale = self._latent_statistics()
@@ -191,12 +191,22 @@ class Base:
 
     # Denoising
 
-    def time_ids(self, size: int, top: int = 0, left: int = 0) -> Tensor:
-        """SDXL's size conditioning ``[1, 6]`` for a square of ``size`` pixels cut from a whole image at (top, left)."""
+    def time_ids(self, size: int, top: int = 0, left: int = 0, whole: int = 0) -> Tensor:
+        """SDXL's size conditioning ``[1, 6]`` for a square of ``size`` pixels cut from a whole image at (top, left).
+
+        Args:
+            size: pixels of its side.
+            top: its first row in the whole image.
+            left: its first column.
+            whole: its side. One that is larger than the base's resolution is told as if it were of that: numbers
+                beyond it were never seen in training.
+        """
         full = self.info.resolution
         if not self.info.crop_conditioning:
-            top, left, size = 0, 0, full
-        return torch.tensor([[full, full, top, left, size, size]], dtype=torch.float32, device=self.device)
+            top, left, size, whole = 0, 0, full, full
+        scale = full / max(whole, full)
+        told = [full, full, top * scale, left * scale, size * scale, size * scale]
+        return torch.tensor([told], dtype=torch.float32, device=self.device)
 
     def predict(
         self,

@@ -82,7 +82,13 @@ def lightness(picture: Picture) -> Float:
     return np.ascontiguousarray(rgb_to_lab(picture)[..., 0])
 
 
-def lab_colour_fix(result: AnyPicture, design: Picture, strength: float = 1.0) -> AnyPicture:
+def lab_colour_fix(
+    result: AnyPicture,
+    design: Picture,
+    strength: float = 1.0,
+    hold_lightness: float = 0.0,
+    light: Picture | None = None,
+) -> AnyPicture:
     """Give a rendering the design's colours: the result's L with the design's a and b (paper, section on inference).
 
     Where that pair of lightness and chroma does not exist in sRGB (a yellow as dark as the gap between two threads),
@@ -91,7 +97,10 @@ def lab_colour_fix(result: AnyPicture, design: Picture, strength: float = 1.0) -
     Args:
         result: rendering, H x W.
         design: flat design; resized to the rendering's size where it differs.
-        strength: 0 leaves the rendering alone, 1 takes the design's colours wholly.
+        strength: 0 leaves the rendering's colours alone, 1 takes the design's wholly.
+        hold_lightness: sigma in pixels above which L is held too: blotches go, threads and their light stay. 0 leaves
+            L alone.
+        light: picture of the rendering's size whose L is held to; the design when left out.
 
     Returns:
         The fixed rendering, of the same kind as ``result``.
@@ -103,6 +112,10 @@ def lab_colour_fix(result: AnyPicture, design: Picture, strength: float = 1.0) -
         flat = cv2.resize(flat, (width, height), interpolation=cv2.INTER_AREA)
     lab = rgb_to_lab(rendered)
     wanted = rgb_to_lab(flat)
+    if hold_lightness > 0:
+        held = wanted[..., 0] if light is None else lightness(light)
+        off = np.ascontiguousarray(held - lab[..., 0])
+        lab[..., 0] = np.clip(lab[..., 0] + cv2.GaussianBlur(off, (0, 0), hold_lightness), 0, 100)
     lab[..., 1:] += np.float32(strength) * (wanted[..., 1:] - lab[..., 1:])
     fixed = lab_to_rgb(_into_gamut(lab))
     if isinstance(result, Image.Image):

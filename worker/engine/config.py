@@ -8,8 +8,8 @@ training, so that control explains the content and only style is left for the ad
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 _Config = TypeVar("_Config")
 
@@ -153,7 +153,19 @@ class RenderConfig:
         sampler: ``ddim``, ``euler`` or ``dpm`` (multistep DPM-Solver++).
         route: style blocks read the style prompt and the others the plain one, as in training; off: all read the
             style prompt, the paper's inference.
-        preview_every: steps between intermediate pictures; 0: none.
+        size: pixels of the result's side; ``None``: the base's resolution, and twice that for a final.
+        preview_every: steps between intermediate pictures; 0: none. A final shows its draft instead.
+        quality: ``draft`` draws once. ``final`` draws a draft at the base's resolution, which is shown at once, and
+            then, in tiles, the picture at ``size``; see :meth:`worker.engine.infer.Renderer.render`.
+        threads: of a final. ``same``: as many across the motif as in the draft, drawn with more pixels. ``finer``: as
+            many pixels wide as in the draft, so more across the motif. ``sample``: whichever is nearer to the sample
+            that the style was learnt from.
+        refine_steps, refine_strength, refine_guidance: passes, strength and guidance of the second drawing of a final
+            whose threads stay the same.
+        refine_hold: sigma in pixels of the draft above which that drawing keeps the draft's lightness, so that threads
+            stay where they were and only what the draft had no pixels for is new; 0: it keeps nothing.
+        hold_lightness: sigma in pixels of the draft above which lightness is the design's, so that flat areas are
+            evenly light; 0: lightness is the result's on every scale.
     """
 
     preset: str = "flat"
@@ -168,6 +180,13 @@ class RenderConfig:
     negative_prompt: str = "lowres, bad anatomy, cropped, worst quality, low quality"
     size: int | None = None
     preview_every: int = 0
+    quality: Literal["draft", "final"] = "draft"
+    threads: Literal["sample", "same", "finer"] = "sample"
+    refine_steps: int = 4
+    refine_strength: float = 0.35
+    refine_guidance: float = 7.0
+    refine_hold: float = 0.75
+    hold_lightness: float = 0.0
 
 
 RENDER_PRESETS = {
@@ -186,6 +205,7 @@ SMALL_RENDER_PRESETS = {
         route=True,
         negative_prompt="",
         preview_every=3,
+        refine_guidance=1.0,
     ),
     "raised": RenderConfig(
         preset="raised",
@@ -199,6 +219,7 @@ SMALL_RENDER_PRESETS = {
         route=True,
         negative_prompt="",
         preview_every=3,
+        refine_guidance=1.0,
     ),
     "text": RenderConfig(
         preset="text",
@@ -211,6 +232,7 @@ SMALL_RENDER_PRESETS = {
         route=True,
         negative_prompt="",
         preview_every=5,
+        refine_guidance=1.0,
     ),
 }
 """For bases trained with split prompts: guidance adds artefacts to a small base, and control carries the colours."""
@@ -223,6 +245,30 @@ def render_config(preset: str, *, small: bool, **changes: Any) -> RenderConfig:
         ValueError: no such preset.
     """
     return replace(_preset(SMALL_RENDER_PRESETS if small else RENDER_PRESETS, preset), **changes)
+
+
+def render_number(assignment: str) -> dict[str, Any]:
+    """One field of a :class:`RenderConfig` from text such as ``sampler=euler`` or ``hold_lightness=10``.
+
+    Raises:
+        ValueError: no such field, or not a value of its kind.
+    """
+    name, _, text = assignment.partition("=")
+    kinds = {item.name: str(item.type) for item in fields(RenderConfig)}
+    if name not in kinds or not text:
+        raise ValueError(f"{assignment!r} is none of {', '.join(f'{known}=…' for known in kinds)}")
+    kind = kinds[name]
+    if kind.startswith("Literal"):
+        words = get_args(get_type_hints(RenderConfig)[name])
+        if text not in words:
+            raise ValueError(f"{name} is one of {', '.join(words)}")
+        return {name: text}
+    try:
+        if kind == "bool":
+            return {name: {"true": True, "false": False}[text.lower()]}
+        return {name: {"int": int, "int | None": int, "float": float, "str": str}[kind](text)}
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{name} takes a {kind}, not {text!r}") from error
 
 
 def _preset(presets: dict[str, _Config], name: str) -> _Config:

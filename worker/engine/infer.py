@@ -2,6 +2,8 @@
 
 From a design: SDEdit (Meng et al. 2022, arXiv 2108.01073) under tile and edge control, then the colour fix. From a
 brief: from noise, with guidance. Either way only theta_e, the style blocks' part of the LoRA, is on the UNet.
+
+A final is drawn twice: a draft at the base's resolution, for eyes that wait, then the same motif with more pixels.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from worker.engine.notices import Notice
 from worker.engine.place import place_patch
 from worker.engine.prepare import PreparedDesign, prepare_design
 from worker.engine.progress import NullProgress, Progress
-from worker.engine.sampling import conditions, control_of, denoise
+from worker.engine.sampling import conditions, control_of, denoise, passes, tiling
 from worker.engine.seeds import generator, normal, variation_seed
 
 BATCH = 4
@@ -96,28 +98,36 @@ def sew(
     config: RenderConfig,
     content: str = "",
     on_step: Callable[[int, int, Tensor], None] | None = None,
+    drafts: Sequence[Image.Image] = (),
 ) -> list[Image.Image]:
     """Draws prepared designs anew with whatever adapter is on the UNet, one batch.
 
     Args:
         base: the base.
-        designs: RGB, all of one size; one for all seeds, or one a seed.
+        designs: RGB, all of one size; one for all seeds, or one a seed; none where only drafts are known.
         seeds: one a picture.
         config: every number; the colour fix is part of it.
         content: what the designs show, if known.
         on_step: see :func:`worker.engine.sampling.denoise`.
+        drafts: pictures to dissolve and draw again instead of the designs, one a seed, of the designs' size.
 
     Returns:
         One RGB picture a seed, of the designs' size.
     """
-    start = base.encode_images(image_to_tensor(designs))
-    given = conditions(base, content, config, control_of(base, designs, config.control_tile, config.control_edge))
-    latents = denoise(base, _noise(base, seeds, start.shape[-1]), given, config, start=start, on_step=on_step)
+    start = base.encode_images(image_to_tensor(drafts or designs))
+    control = control_of(base, designs, config.control_tile, config.control_edge) if designs else None
+    # A second drawing with the first one's noise would only find again what that noise became.
+    noise = _noise(base, seeds, start.shape[-1], "refine" if drafts else "render")
+    latents = denoise(base, noise, conditions(base, content, config, control), config, start=start, on_step=on_step)
     pictures = tensor_to_image(base.decode_latents(latents))
-    if not config.colour_fix:
+    flat, colours = [*(designs or drafts)], float(config.colour_fix and bool(designs))
+    if not (colours or config.hold_lightness):
         return pictures
-    flat = designs if len(designs) == len(pictures) else [designs[0]] * len(pictures)
-    return [lab_colour_fix(picture, design) for picture, design in zip(pictures, flat, strict=True)]
+    flat = flat if len(flat) == len(pictures) else flat[:1] * len(pictures)
+    return [
+        lab_colour_fix(picture, design, colours, config.hold_lightness, light)
+        for picture, design, light in zip(pictures, flat, drafts or flat, strict=True)
+    ]
 
 
 def imagine(
@@ -128,20 +138,30 @@ def imagine(
     on_step: Callable[[int, int, Tensor], None] | None = None,
 ) -> list[Image.Image]:
     """Draws a brief from noise with whatever adapter is on the UNet, one batch; one RGB picture a seed."""
-    side = _size(base, config) // base.downscale
-    latents = denoise(base, _noise(base, seeds, side), conditions(base, brief, config), config, on_step=on_step)
+    noise = _noise(base, seeds, _size(base, config) // base.downscale, "render")
+    latents = denoise(base, noise, conditions(base, brief, config), config, on_step=on_step)
     return tensor_to_image(base.decode_latents(latents))
 
 
-def _noise(base: Base, seeds: Sequence[int], side: int) -> Tensor:
+def _noise(base: Base, seeds: Sequence[int], side: int, purpose: str) -> Tensor:
     shape = (1, base.latent_channels, side, side)
-    return torch.cat([normal(shape, generator(seed, "render"), base.device) for seed in seeds])
+    return torch.cat([normal(shape, generator(seed, purpose), base.device) for seed in seeds])
 
 
 def _size(base: Base, config: RenderConfig) -> int:
     """Pixels of the picture's side: the request's or the base's, in whole cells of the UNet's coarsest level."""
-    wanted = config.size or base.info.resolution
+    wanted = config.size or base.info.resolution * (2 if config.quality == "final" else 1)
     return max(base.size_multiple, round(wanted / base.size_multiple) * base.size_multiple)
+
+
+def _finer_threads(base: Base, adapter: Adapter | None, config: RenderConfig) -> bool:
+    """Whether a final has more threads across its motif than the draft."""
+    if config.threads != "sample":
+        return config.threads == "finer"
+    # Where the sample's threads would have been lost at the base's resolution, only a part of it was learnt from: the
+    # draft then shows a motif of that part's size, and twice the threads come nearer to the whole.
+    motif = 0.0 if adapter is None else float(adapter.manifest.get("motif_px", 0.0))
+    return motif > 1.25 * base.info.resolution
 
 
 class Renderer:
@@ -155,10 +175,16 @@ class Renderer:
     ) -> list[RenderedImage]:
         """Renders all variations.
 
+        A final begins with a draft at the base's resolution, which goes to ``progress.preview``. Where threads stay the
+        same, every variation's draft is enlarged, dissolved a little and drawn again, with its threads held in place:
+        left to itself a base draws threads of as many pixels as it knows. Where they become finer, the draft is only to
+        look at and the design itself is drawn at the larger size.
+
         Args:
             adapter: the style; ``None`` shows what the base does without one.
             request: what to render.
-            progress: stages prepare, diffuse, decode and place, and previews of the first variation.
+            progress: stages prepare, diffuse, decode and place, and previews of the first variation. Steps of diffuse
+                are runs of the UNet on one window of one picture, in a final those of both drawings.
 
         Raises:
             AdapterError: the style belongs to another base.
@@ -167,29 +193,26 @@ class Renderer:
         """
         progress = progress or NullProgress()
         progress.update("prepare", 0, 1)
-        size = _size(self.base, request.config)
         # The style was learnt on its own cloth; sewn on it a design is nearest to what the adapter knows.
         ground = DEFAULT_GROUND if adapter is None else adapter.manifest.get("ground_rgb", DEFAULT_GROUND)
-        request, notices = self._with_drawing(request, size, ground)
-        prepared = None
-        if request.design is not None:
-            prepared = prepare_design(request.design, size, ground_rgb=ground)
+        request, notices = self._with_drawing(request, ground)
+        work = _Work(self.base, request, ground, progress, finer=_finer_threads(self.base, adapter, request.config))
         progress.update("prepare", 1, 1)
-        seeds = [variation_seed(request.seed, index) for index in range(request.variations)]
         with style_on(self.base, adapter):
-            patches = list(self._patches(prepared, request, seeds, progress))
+            patches = work.patches()
         progress.update("decode", len(patches), len(patches))
-        finished = self._finished(prepared, request, seeds, patches, progress)
+        finished = self._finished(work.prepared, request, work.seeds, patches, progress)
         return [replace(image, warnings=(*image.warnings, *notices)) for image in finished]
 
     def _with_drawing(
-        self, request: RenderRequest, size: int, ground: Sequence[float]
+        self, request: RenderRequest, ground: Sequence[float]
     ) -> tuple[RenderRequest, tuple[Notice, ...]]:
         """For a base that knows no things, a brief with a drawing of what it names, and what to say about that."""
         if request.brief is None or self.base.info.draws_words:
             return request, ()
+        asked, flat = request.config, render_config("flat", small=True)
         red, green, blue = (round(255 * value) for value in ground)
-        drawing = draw_brief(request.brief, size, (red, green, blue))
+        drawing = draw_brief(request.brief, _size(self.base, asked), (red, green, blue))
         if drawing is None:
             listed = ", ".join(known_things())
             return request, (
@@ -199,10 +222,9 @@ class Renderer:
                     f"upload a design, or ask for one of the things Hoop has a drawing of: {listed}.",
                 ),
             )
-        asked = request.config
-        config = replace(
-            render_config("flat", small=True), steps=asked.steps, size=asked.size, preview_every=asked.preview_every
-        )
+        kept = {name: getattr(asked, name) for name in ("size", "quality", "threads", "hold_lightness")}
+        # The steps of a text preset are for pictures from noise; a drawing needs no more than a design.
+        config = replace(flat, steps=min(asked.steps, flat.steps), **kept)
         return replace(request, brief=None, design=drawing, config=config), (
             Notice(
                 "drawn_by_hoop",
@@ -210,23 +232,6 @@ class Renderer:
                 "to see yours.",
             ),
         )
-
-    def _patches(
-        self, prepared: PreparedDesign | None, request: RenderRequest, seeds: list[int], progress: Progress
-    ) -> Iterator[Image.Image]:
-        config, total = request.config, request.config.steps * len(seeds)
-        for begin in range(0, len(seeds), BATCH):
-            part = seeds[begin : begin + BATCH]
-
-            def report(done: int, steps: int, clean: Tensor, begin: int = begin, count: int = len(part)) -> None:
-                progress.update("diffuse", config.steps * begin + config.steps * count * done // steps, total)
-                if begin == 0 and config.preview_every and done < steps and done % config.preview_every == 0:
-                    progress.preview(tensor_to_image(self.base.decode_latents(clean[:1]))[0])
-
-            if prepared is None:
-                yield from imagine(self.base, request.brief or "", part, config, report)
-            else:
-                yield from sew(self.base, [prepared.design], part, config, "", report)
 
     def _finished(
         self,
@@ -254,6 +259,94 @@ class Renderer:
             )
         if request.garment is not None:
             progress.update("place", len(patches), len(patches))
+
+
+class _Work:
+    """One request on its way to patches: which drawings it takes, and how far they are.
+
+    Attributes:
+        seeds: one a variation.
+        prepared: the design at the result's size; from a brief ``None``.
+    """
+
+    def __init__(
+        self, base: Base, request: RenderRequest, ground: Sequence[float], progress: Progress, *, finer: bool
+    ) -> None:
+        self.base, self.progress, self.brief = base, progress, request.brief or ""
+        self.seeds = [variation_seed(request.seed, index) for index in range(request.variations)]
+        size = _size(base, request.config)
+        self.twice = request.config.quality == "final" and size > base.info.resolution
+        # Finer threads can only come from the design; a brief has none.
+        self.finer = finer and self.twice and request.design is not None
+        self.final = replace(request.config, size=size)
+        self.draft = replace(self.final, size=base.info.resolution, preview_every=0) if self.twice else self.final
+        if self.twice and not self.finer:
+            count, strength = self.final.refine_steps, self.final.refine_strength
+            self.final = replace(
+                self.final,
+                steps=max(count, round(count / strength)),
+                strength=strength,
+                guidance=self.final.refine_guidance,
+                hold_lightness=self.final.refine_hold * size / base.info.resolution,
+            )
+        self.small = self.prepared = None
+        if request.design is not None:
+            self.small = self.prepared = prepare_design(request.design, _size(base, self.draft), ground_rgb=ground)
+            if self.twice:
+                large = prepare_design(request.design, size, ground_rgb=ground)
+                # What is too thin to sew depends on how wide the threads are.
+                self.prepared = large if self.finer else replace(large, warnings=self.small.warnings)
+        self.done, self.total = 0, self._runs()
+
+    def patches(self) -> list[Image.Image]:
+        """Every variation's picture, RGB, at the result's size."""
+        # Finer threads are drawn from the design: one draft, to look at, is enough.
+        drafts = self._drafts(self.seeds[:1] if self.finer else self.seeds)
+        if not self.twice:
+            return drafts
+        self.progress.preview(drafts[0])
+        # One at a time: a picture of this size has as many pixels as a batch of drafts.
+        return [self._larger(seed, drafts[index : index + 1]) for index, seed in enumerate(self.seeds)]
+
+    def _drafts(self, seeds: list[int]) -> list[Image.Image]:
+        pictures: list[Image.Image] = []
+        for begin in range(0, len(seeds), BATCH):
+            part = seeds[begin : begin + BATCH]
+            report = self._report(self.draft, len(part), show=begin == 0)
+            if self.small is None:
+                pictures += imagine(self.base, self.brief, part, self.draft, report)
+            else:
+                pictures += sew(self.base, [self.small.design], part, self.draft, "", report)
+        return pictures
+
+    def _larger(self, seed: int, draft: list[Image.Image]) -> Image.Image:
+        designs = [] if self.prepared is None else [self.prepared.design]
+        size = (self.final.size or 0,) * 2
+        enlarged = [] if self.finer else [picture.resize(size, Image.Resampling.LANCZOS) for picture in draft]
+        report = self._report(self.final, 1, show=False)
+        return sew(self.base, designs, [seed], self.final, self.brief, report, enlarged)[0]
+
+    def _runs(self) -> int:
+        """Runs of the UNet on one window that the whole work takes."""
+        drafts = 1 if self.finer else len(self.seeds)
+        steps = self.draft.steps if self.small is None else passes(self.draft)
+        runs = drafts * steps * self._windows(self.draft)
+        return runs + (len(self.seeds) * passes(self.final) * self._windows(self.final) if self.twice else 0)
+
+    def _windows(self, config: RenderConfig) -> int:
+        return len(tiling(self.base, _size(self.base, config) // self.base.downscale))
+
+    def _report(self, config: RenderConfig, count: int, *, show: bool) -> Callable[[int, int, Tensor], None]:
+        """The callback of one batch of drawings."""
+        begin, weight = self.done, count * self._windows(config)
+
+        def report(done: int, steps: int, clean: Tensor) -> None:
+            self.done = begin + weight * done
+            self.progress.update("diffuse", self.done, self.total)
+            if show and config.preview_every and done < steps and done % config.preview_every == 0:
+                self.progress.preview(tensor_to_image(self.base.decode_latents(clean[:1]))[0])
+
+        return report
 
 
 def cut_out(patch: Image.Image, mask: Bool | None) -> Image.Image:

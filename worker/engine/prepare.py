@@ -61,6 +61,15 @@ class PreparedReference:
         """Pixels of ``embroidery`` to a pixel of ``photo``."""
         return self.embroidery.width / self.window.side
 
+    @property
+    def motif_px(self) -> float:
+        """Longer side of the photo's whole motif at the scale of ``embroidery``, pixels; 0 without a motif.
+
+        More than the picture's side where only a part of the motif was taken, so that its threads stay visible.
+        """
+        rows, columns = (np.nonzero(self.photo_mask.any(axis=axis))[0] for axis in (1, 0))
+        return float(max(np.ptp(rows), np.ptp(columns)) + 1) * self.scale if len(rows) else 0.0
+
 
 def prepare_reference(
     image: Image.Image, size: int, *, quad: Quad | None = None, crop: Crop = "auto", balance: bool = True, seed: int = 0

@@ -39,21 +39,32 @@ class Prompts:
 
 
 def embed_prompts(tokenizers: Sequence[Any], text_encoders: Sequence[nn.Module], prompts: Sequence[str]) -> Prompts:
-    """Texts to embeddings as SDXL's pipeline makes them, differentiable.
+    """Texts to embeddings as SDXL's pipeline makes them, differentiable."""
+    return embed_tokens(text_encoders, [token_ids(tokenizer, prompts) for tokenizer in tokenizers])
 
-    The penultimate layers of both encoders side by side, and the projected embedding of the second one.
+
+def token_ids(tokenizer: Any, prompts: Sequence[str]) -> Tensor:
+    """Texts as numbers ``[B, L]``, padded or cut to the tokenizer's own length."""
+    ids: Tensor = tokenizer(
+        list(prompts),
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    ).input_ids
+    return ids
+
+
+def embed_tokens(text_encoders: Sequence[nn.Module], ids: Sequence[Tensor]) -> Prompts:
+    """The penultimate layers of the encoders side by side, and the projected embedding of the last one.
+
+    Raises:
+        ValueError: there is no encoder.
     """
     hidden = []
     pooled = None
-    for tokenizer, encoder in zip(tokenizers, text_encoders, strict=True):
-        ids = tokenizer(
-            list(prompts),
-            padding="max_length",
-            max_length=tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
-        ).input_ids
-        out = encoder(ids.to(next(encoder.parameters()).device), output_hidden_states=True)
+    for encoder, numbers in zip(text_encoders, ids, strict=True):
+        out = encoder(numbers.to(next(encoder.parameters()).device), output_hidden_states=True)
         hidden.append(out.hidden_states[-2])
         pooled = out[0]
     if pooled is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from worker.engine.bases import Base, Prompts
 from worker.engine.config import RenderConfig
 from worker.engine.control import Residuals
 from worker.engine.control_maps import edge_map, tile_map
+from worker.engine.tiles import Tiling
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Conditions:
     style: Tensor | None = None
     negative: Prompts | None = None
     residuals: Residuals | None = None
+
+    def window(self, top: int, left: int, size: int) -> Conditions:
+        """The same for a square window, in latent cells."""
+        return self if self.residuals is None else replace(self, residuals=self.residuals.crop(top, left, size))
 
 
 def conditions(
@@ -71,6 +76,16 @@ _SAMPLERS = {
 }
 
 
+def passes(config: RenderConfig) -> int:
+    """Steps that are really made from a design, of which ``config.strength`` leaves a share."""
+    return min(max(1, round(config.steps * config.strength)), config.steps)
+
+
+def tiling(base: Base, cells: int) -> Tiling:
+    """How a picture of so many latent cells a side is cut for the base."""
+    return Tiling.over(cells, base.info.resolution // base.downscale, base.size_multiple // base.downscale)
+
+
 @torch.no_grad()
 def denoise(
     base: Base,
@@ -80,7 +95,7 @@ def denoise(
     start: Tensor | None = None,
     on_step: Callable[[int, int, Tensor], None] | None = None,
 ) -> Tensor:
-    """Runs the sampler.
+    """Runs the sampler; what is larger than the base's side is predicted in tiles (:mod:`worker.engine.tiles`).
 
     Args:
         base: the base, with or without a style on it.
@@ -100,15 +115,20 @@ def denoise(
     if start is None:
         x = noise * sampler.init_noise_sigma
     else:
-        first = len(timesteps) - min(max(1, round(len(timesteps) * config.strength)), len(timesteps))
+        first = len(timesteps) - min(passes(config), len(timesteps))
         timesteps = timesteps[first:]
         if hasattr(sampler, "set_begin_index"):
             sampler.set_begin_index(first)
         x = sampler.add_noise(start.expand_as(noise), noise, timesteps[:1].expand(len(noise)))
-    time_ids = base.time_ids(noise.shape[-1] * base.downscale)
+    cut = tiling(base, noise.shape[-1])
     for index, t in enumerate(timesteps):
-        out = _guided(base, sampler.scale_model_input(x, t), t, given, config.guidance, time_ids)
-        step = sampler.step(out, t, x)
+
+        def predict(window: Tensor, top: int, left: int, t: Tensor = t) -> Tensor:
+            part = given if len(cut) == 1 else given.window(top, left, cut.tile)
+            time_ids = base.time_ids(*(cells * base.downscale for cells in (cut.tile, top, left, cut.side)))
+            return _guided(base, window, t, part, config.guidance, time_ids)
+
+        step = sampler.step(cut.blend(sampler.scale_model_input(x, t), predict), t, x)
         x = step.prev_sample
         if on_step is not None:
             clean = getattr(step, "pred_original_sample", None)

@@ -118,6 +118,7 @@ def train_style(
         "style_word": base.info.style_word,
         "pair_builder": pair.builder,
         "ground_rgb": [round(value, 4) for value in prepared.ground_rgb],
+        "motif_px": round(prepared.motif_px, 1),
         "seed": config.seed,
         "config": config.as_json(),
         "similarity": None if similarity is None else similarity.as_json(),

@@ -158,6 +158,11 @@ def test_a_style_is_learnt_and_shown_on_designs_words_and_garments(floor: Shopfl
     assert floor.opened(outputs[1].garment_key).size == (320, 320)
     assert floor.opened(outputs[0].design_key).size == (outputs[0].width, outputs[0].height)
 
+    job, render, outputs = floor.render(style, input=image, quality="final")
+    assert (job.status, job.error) == ("succeeded", None)
+    assert [(output.width, output.height) for output in outputs] == [(64, 64)]
+    assert job.preview_key, "the draft was shown"
+
     job, render, outputs = floor.render(
         style, input={"type": "text", "brief": "a red fox"}, control={"edge": 0.0, "tile": 0.0}, colour_fix=False
     )

@@ -1,169 +1,147 @@
-"""Light on thread: from a label map and a style to a picture."""
+"""From digitised designs and styles to pictures."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
 
+from worker.atelier.stitches.camera import in_hoop, on_garment, perspective, photograph
+from worker.atelier.stitches.canvas import Canvas, Cover
+from worker.atelier.stitches.digitise import Plans, digitise
 from worker.atelier.stitches.fabric import weave
-from worker.atelier.stitches.families import COVERS, Canvas, Cover
-from worker.atelier.stitches.fields import Field, Labels, Regions, find_regions, hash01, smooth_noise
+from worker.atelier.stitches.label_map import SUPERSAMPLING, LabelMap
+from worker.atelier.stitches.light import lay_on_cloth, shade_threads
+from worker.atelier.stitches.lines import LINES, rows
+from worker.atelier.stitches.pieces import PIECES
 from worker.atelier.stitches.style import StitchStyle
 
-SUPERSAMPLING = 2
+COVERS = {**LINES, **PIECES}
+NEEDS_STROKE = ("satin", "puff")
+"""Families whose plans need `stroke`."""
 
 
-@dataclass(frozen=True)
-class LabelMap:
-    """A design as areas of ink: the one source that flat design and embroidery are both drawn from.
-
-    Attributes:
-        labels: Ink of every pixel, 0 is the ground; [S, S] with S = `SUPERSAMPLING` x the output size.
-        palette: RGB in [0, 1] of every ink, row 0 the ground's.
-    """
-
-    labels: Labels
-    palette: Field
-
-
-def flat_design(design: LabelMap) -> npt.NDArray[np.uint8]:
-    """The design as clean flat artwork, uint8 RGB at the output size."""
-    size = design.labels.shape[0] // SUPERSAMPLING
-    picture = cv2.resize(design.palette[design.labels], (size, size), interpolation=cv2.INTER_AREA)
-    return np.asarray((picture * 255 + 0.5).clip(0, 255), np.uint8)
-
-
-def render_embroidery(design: LabelMap, style: StitchStyle) -> npt.NDArray[np.uint8]:
-    """Sews the design.
+@torch.no_grad()
+def render_batch(plans: Plans, styles: list[StitchStyle], *, camera: float = 1.0, askew: float = 0.0) -> Tensor:
+    """Sews and photographs designs, each in its own style, on the plans' device.
 
     Args:
-        design: What to sew.
-        style: How to sew it; `style.seed` makes the picture reproducible.
+        plans: The digitised designs.
+        styles: One for each; `seed` makes the picture reproducible.
+        camera: 0 for a perfect camera, 1 for the usual spread of shop photographs.
+        askew: Perspective, as a share of the side (`camera.perspective` warps what must stay aligned).
 
     Returns:
-        uint8 RGB at the output size.
+        RGB in [0, 1], [B, 3, S, S] at the output size.
     """
-    rng = np.random.default_rng(style.seed)
-    size, scale = design.labels.shape[0], float(SUPERSAMPLING)
-    regions = find_regions(design.labels)
-    canvas = Canvas(size, scale, regions, style, rng)
-    cover = COVERS[style.family](canvas)
-    thread = _shade(design, style, regions, cover, scale)
-    covered = cover.covered & (cover.region > 0)
-    if style.outline:
-        thread, covered = _outline(thread, covered, design, style, scale)
-    cloth = weave(size, style.fabric, scale, design.palette[0], rng)
-    picture = _lay_on_cloth(thread, covered, cloth, style, rng)
-    picture = cv2.resize(picture, (size // SUPERSAMPLING,) * 2, interpolation=cv2.INTER_AREA)
-    return _camera(picture, rng)
+    if len(plans) != len(styles):
+        raise ValueError(f"{len(plans)} designs for {len(styles)} styles")
+    side = plans.region.shape[-1] // SUPERSAMPLING
+    out = torch.empty(len(styles), 3, side, side, device=plans.region.device)
+    for family in dict.fromkeys(s.family for s in styles):
+        chosen = [i for i, s in enumerate(styles) if s.family == family]
+        index = torch.tensor(chosen, device=out.device)
+        out[index] = _render_family(plans[index], [styles[i] for i in chosen], camera, askew)
+    return out
 
 
-def _light(angle: float) -> tuple[float, float, float]:
-    return float(np.cos(angle) * 0.62), float(np.sin(angle) * 0.62), 0.78
+def render_embroidery(
+    design: LabelMap, style: StitchStyle, *, camera: float = 1.0, askew: float = 0.0
+) -> npt.NDArray[np.uint8]:
+    """Sews one design on the CPU, uint8 RGB [S, S, 3] at the output size."""
+    plans = Plans.of([digitise(design, stroke=style.family in NEEDS_STROKE)])
+    picture = render_batch(plans, [style], camera=camera, askew=askew)[0]
+    return np.asarray((picture.permute(1, 2, 0) * 255).round().byte().numpy())
 
 
-def _shade(design: LabelMap, style: StitchStyle, regions: Regions, cover: Cover, scale: float) -> Field:
-    """Diffuse light, a Kajiya-Kay highlight along the thread (Kajiya and Kay 1989) and a Blinn one across it."""
-    ink = design.palette[regions.ink[cover.region]]
-    colour = ink * (1 + 2 * style.jitter * (cover.identity - 0.5))[..., None]
-    tint = hash01((cover.identity * 1e6).astype(np.int64), 3) - 0.5
-    colour = colour + tint[..., None] * np.array([0.02, 0, -0.02], np.float32)
-    heading = cover.heading
-    across = np.clip(cover.across, -0.97, 0.97)
-    nx = -np.sin(heading) * across * 0.85 + np.cos(heading) * cover.dive
-    ny = np.cos(heading) * across * 0.85 + np.sin(heading) * cover.dive
-    slope = cover.dive
-    if cover.tilt is not None:
-        nx, ny = nx + cover.tilt[0], ny + cover.tilt[1]
-        slope = np.asarray(
-            slope - 0.9 * (np.cos(heading) * cover.tilt[0] + np.sin(heading) * cover.tilt[1]), np.float32
-        )
-    nz = np.sqrt(np.maximum(0.12, 1 - 0.8 * across * across))
-    norm = 1 / np.sqrt(nx * nx + ny * ny + nz * nz)
-    nx, ny, nz = nx * norm, ny * norm, nz * norm
-    lx, ly, lz = _light(style.light)
-    diffuse = np.clip(nx * lx + ny * ly + nz * lz, 0, 1)
-    half = np.array([lx, ly, lz + 1])
-    hx, hy, hz = half / np.linalg.norm(half)
-    along = (np.cos(heading) * hx + np.sin(heading) * hy + slope * hz) / np.sqrt(1 + slope * slope)
-    strand = np.clip(1 - along * along, 0, 1) ** 14 * np.clip(nz, 0, 1) ** 2
-    gloss = np.clip(nx * hx + ny * hy + nz * hz, 0, 1) ** 22
-    highlight = style.sheen * (0.22 * strand + 0.18 * gloss) * (0.55 + 0.45 * cover.shade)
-    shade = (0.42 + 0.84 * diffuse) * cover.shade * (1 - 0.30 * np.abs(across) ** 3)
-    if style.family in ("fill", "satin", "longshort", "contour"):
-        shade = shade * (1 - 0.2 * np.clip(1 - regions.distance / (1.6 * scale), 0, 1))
-    return np.asarray(colour * shade[..., None] + highlight[..., None] * (0.35 + 0.65 * colour), np.float32)
+def _render_family(plans: Plans, styles: list[StitchStyle], camera: float, askew: float) -> Tensor:
+    canvas = Canvas(plans, styles)
+    picture = _cloth(canvas)
+    if styles[0].family == "applique":
+        picture = _applique(canvas, picture)
+    else:
+        cover = COVERS[styles[0].family](canvas)
+        thread = shade_threads(canvas, cover, plans.inks_of(cover.region))
+        covered = cover.covered & (cover.region > 0)
+        if any(s.outline for s in styles):
+            thread, covered = _outlined(canvas, thread, covered)
+        picture = lay_on_cloth(canvas, thread, covered, cover.hole, picture)
+    picture = functional.avg_pool2d(picture, SUPERSAMPLING)
+    for framing, frame in (("hoop", in_hoop), ("garment", on_garment)):
+        if any(s.framing == framing for s in styles):
+            framed = canvas.is_any("framing", framing)[:, None]
+            picture = torch.where(framed, frame(picture, canvas.seed), picture)
+    if askew:
+        picture = perspective(picture, canvas.seed, askew)
+    return photograph(picture, canvas.seed, camera)
 
 
-def _outline(
-    thread: Field, covered: Labels, design: LabelMap, style: StitchStyle, scale: float
-) -> tuple[Field, Labels]:
-    """A narrow satin border in the darkest ink, sewn across the motif's edge."""
-    motif = (design.labels > 0).astype(np.uint8)
-    inside = cv2.distanceTransform(motif, cv2.DIST_L2, 5)
-    signed = inside - cv2.distanceTransform(1 - motif, cv2.DIST_L2, 5)
-    half = np.float32(style.outline / 2 * scale)
-    band = np.abs(signed - 0.4 * half) < half
-    soft = cv2.GaussianBlur(signed, (0, 0), 2 * scale)
-    angle = np.arctan2(cv2.Sobel(soft, cv2.CV_32F, 0, 1), cv2.Sobel(soft, cv2.CV_32F, 1, 0))
-    y, x = np.mgrid[0 : motif.shape[0], 0 : motif.shape[1]].astype(np.float32)
-    position = (-x * np.sin(angle) + y * np.cos(angle)) / (max(1.6, 0.6 * style.pitch) * scale) + 0.9 * np.sin(
-        3 * angle
+def _cloth(canvas: Canvas) -> Tensor:
+    """Every style's cloth in the colour of its design's ground."""
+    ground = canvas.plans.palette[:, 0, :, None, None]
+    out = torch.empty(len(canvas.styles), 3, canvas.size, canvas.size, device=canvas.device)
+    for fabric in dict.fromkeys(s.fabric for s in canvas.styles):
+        index = torch.tensor([i for i, s in enumerate(canvas.styles) if s.fabric == fabric], device=canvas.device)
+        out[index] = weave(fabric, ground[index], canvas.seed[index], canvas.size)
+    return out
+
+
+def _border(canvas: Canvas, position: Tensor, over: Tensor, region: Tensor, band: Tensor) -> Cover:
+    """Satin across a band: `position` runs from -1 to 1 across it, `over` counts its threads along the outline."""
+    heading = canvas.outline_heading() + torch.pi / 2
+    cover = rows(canvas, over, over, heading, length=torch.full_like(over, 1e7), ragged=0.0, random_ends=False)
+    gx, gy = torch.cos(heading), torch.sin(heading)
+    bulge = 0.95 * position
+    return replace(
+        cover,
+        region=torch.where(band, region, 0),
+        covered=band,
+        dive=torch.zeros_like(over),
+        shade=0.7 + 0.3 * (1 - position.square()).clamp(0, 1).sqrt(),
+        hole=None,
+        tilt=(gx * bulge, gy * bulge),
     )
-    across = 2 * (position - np.floor(position)) - 1
-    over = (signed - 0.4 * half) / half
-    lx, ly, lz = _light(style.light)
-    light = np.clip(
-        (-np.sin(angle) * lx + np.cos(angle) * ly) * across * 0.7
-        - (np.cos(angle) * lx + np.sin(angle) * ly) * over * 0.6
-        + 0.8 * lz,
-        0,
-        1,
-    )
-    inks = design.palette[1:]
-    colour = inks[np.argmin(inks.sum(1))] * 0.8 if len(inks) else design.palette[0]
-    border = colour * (0.4 + 0.9 * light)[..., None]
-    border = border + (style.sheen * 0.22 * np.clip(1 - over * over, 0, 1) ** 3 * light**3)[..., None]
-    return np.where(band[..., None], border, thread).astype(np.float32), covered | band
 
 
-def _lay_on_cloth(thread: Field, covered: Labels, cloth: Field, style: StitchStyle, rng: np.random.Generator) -> Field:
-    """Composites with a soft, fuzzy edge, a cast shadow and the dent the stitches pull into the cloth."""
-    size, scale = covered.shape[0], SUPERSAMPLING
-    mask = covered.astype(np.float32)
-    alpha = cv2.GaussianBlur(mask, (0, 0), 0.5 * scale)
-    if style.fuzz:
-        stray = smooth_noise(size, size // 3, rng) * np.float32(0.35 * style.fuzz)
-        halo = cv2.GaussianBlur(mask, (0, 0), 1.6 * scale)
-        alpha = np.clip(alpha + stray * halo * (1 - halo) * 4, 0, 1)
-        thread = thread * (1 + np.float32(0.10 * style.fuzz) * smooth_noise(size, size // 3, rng))[..., None]
-    shadow = cv2.GaussianBlur(mask, (0, 0), 2.0 * scale)
-    lx, ly, _ = _light(style.light)
-    cast = np.roll(shadow, (int(-ly * 3.5 * scale), int(-lx * 3.5 * scale)), (0, 1))
-    cloth = cloth * (1 - 0.42 * np.maximum(cast, 0.6 * shadow))[..., None]
-    return np.asarray(thread * alpha[..., None] + cloth * (1 - alpha[..., None]), np.float32)
+def _outlined(canvas: Canvas, thread: Tensor, covered: Tensor) -> tuple[Tensor, Tensor]:
+    """Adds a narrow satin border in the darkest ink, sewn across the motif's edge."""
+    plans = canvas.plans
+    half = (canvas.length("outline") / 2).clamp(min=1e-3)
+    # The ground's side has its slope reversed: the edge's own distance is smooth across it.
+    position = (plans.edge - 0.4 * half) / half
+    # Narrow strokes are left alone: a border on either side would bury them.
+    around = 2 * 7 * SUPERSAMPLING + 1
+    wide = functional.max_pool2d(plans.width[:, None], (around, 1), 1, (around // 2, 0))
+    wide = functional.max_pool2d(wide, (1, around), 1, (0, around // 2))[:, 0]
+    band = (position.abs() < 1) & (canvas.of("outline") > 0) & (wide > (1.6 * half).clamp(max=20))
+    used = torch.zeros(plans.palette.shape[:2], device=canvas.device).scatter_(1, plans.ink, 1.0)
+    brightness = plans.palette.sum(-1) + 10 * (1 - used)
+    brightness[:, 0] = 99
+    darkest = plans.palette.gather(1, brightness.argmin(1)[:, None, None].expand(-1, 1, 3))[:, 0]
+    cover = _border(canvas, position.clamp(-1, 1), plans.arc, torch.ones_like(plans.region), band)
+    border = shade_threads(canvas, cover, 0.85 * darkest[:, :, None, None].expand(-1, -1, *band.shape[1:]))
+    return torch.where(band[:, None], border, thread), covered | band
 
 
-def _camera(picture: Field, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """A mild photograph: uneven light, exposure, focus, sensor noise and sometimes JPEG."""
-    size = picture.shape[0]
-    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j].astype(np.float32)
-    gradient = 1 + rng.uniform(-0.06, 0.06) * x + rng.uniform(-0.06, 0.06) * y
-    picture = picture * (gradient * rng.uniform(0.94, 1.08))[..., None]
-    picture = picture * (1 + rng.uniform(-0.02, 0.02, 3).astype(np.float32))
-    contrast = rng.uniform(0.95, 1.25)
-    soft = cv2.GaussianBlur(picture, (0, 0), 4.0)
-    picture = soft + contrast * (picture - soft)
-    if rng.random() < 0.3:
-        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 0.6))
-    picture = picture + rng.normal(0, rng.uniform(0.002, 0.015), picture.shape).astype(np.float32)
-    out: npt.NDArray[Any] = (picture.clip(0, 1) * 255 + 0.5).astype(np.uint8)
-    if rng.random() < 0.4:
-        _, packed = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(75, 96))])
-        decoded = cv2.imdecode(packed, cv2.IMREAD_COLOR)
-        out = np.asarray(decoded)[..., ::-1]
-    return np.ascontiguousarray(out, np.uint8)
+def _applique(canvas: Canvas, cloth: Tensor) -> Tensor:
+    """Patches of cloth in the design's inks, each held by a satin border."""
+    plans = canvas.plans
+    inks = plans.inks_of(plans.region)
+    patch = torch.empty_like(cloth)
+    kinds = ("felt", "plain", "twill", "felt")
+    for kind in dict.fromkeys(kinds):
+        index = torch.tensor([i for i, s in enumerate(canvas.styles) if kinds[s.seed % 4] == kind], device=cloth.device)
+        if len(index):
+            patch[index] = weave(kind, inks[index], canvas.seed[index], canvas.size, salt=1)
+    inside = plans.region > 0
+    picture = lay_on_cloth(canvas, patch, inside, None, cloth)
+    half = canvas.length("spacing") * 2.2
+    position = (plans.distance - half) / half
+    band = inside & (position < 1)
+    cover = _border(canvas, position.clamp(-1, 1), plans.arc, plans.region, band)
+    thread = shade_threads(canvas, cover, inks * 0.9)
+    return lay_on_cloth(canvas, thread, band, None, picture)

@@ -1,0 +1,123 @@
+"""The whole road from icons to a base, on any device: the corpus grows while the first networks train."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderTiny
+
+from worker.atelier.autoencoder import encoder_of, train_autoencoder
+from worker.atelier.base import Phase, Trainer, draw_batch
+from worker.atelier.corpus import CHUNK, Drafts, Pool
+from worker.atelier.network import LATENT_CHANNELS
+from worker.atelier.text import PROMPT_TOKENS
+
+FACTOR = 4
+ENOUGH = 1536
+"""Designs after which a training starts while the rest of the corpus is still being drawn."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a training may take.
+
+    Attributes:
+        autoencoder: Minutes for the autoencoder; 0 keeps the one that is there.
+        base: Minutes for everything else.
+        designs: Size of the corpus: about 1 MB each, 1.3 MB with latents, in the device's memory.
+        workers: Processes that draft designs.
+        batch: Samples of a whole picture in a step.
+        crops: Crops in a step of the autoencoder.
+        compiled: Whether to compile the UNet: pays on a GPU.
+        seed: Of the corpus; another one for another session's designs.
+    """
+
+    autoencoder: float
+    base: float
+    designs: int = 6000
+    workers: int = 1
+    batch: int = 8
+    crops: int = 32
+    compiled: bool = False
+    seed: int = 0
+
+
+def phases(batch: int) -> list[Phase]:
+    """Textures and prompts first, from crops, four times as many; then whole pictures."""
+    return [
+        Phase(0.4, {128: 0.6, 256: 0.4}, batch),
+        Phase(0.6, {128: 0.15, 256: 0.85}, batch),
+    ]
+
+
+def warm_up(trainer: Trainer, pool: Pool, batch: int) -> None:
+    """Runs every kind of step once, without learning: a compiler takes its minute here."""
+    for window in dict.fromkeys(w for phase in phases(batch) for w in phase.windows):
+        count = max(4, batch * pool.size**2 // window**2)
+        for _ in range(2):
+            trainer.loss(draw_batch(pool, count, window)).backward()  # type: ignore[no-untyped-call]
+    trainer.optimiser.zero_grad(set_to_none=True)
+
+
+def make_base(
+    folder: Path,
+    work: Path,
+    text: Path,
+    budget: Budget,
+    device: str = "cpu",
+    report: Callable[[str], None] = print,
+) -> Trainer:
+    """Trains a base, on from the weights in `folder`; new text encoders come from `text`.
+
+    Args:
+        folder: The base's folder.
+        work: Icons, a saved corpus (`pool.pt`, used if there is one) and the training's state.
+        text: Folder of the distilled text encoders.
+        budget: Time and sizes.
+        device: `cpu` or `cuda`.
+        report: Takes lines of log.
+    """
+    begin = time.monotonic()
+
+    def say(line: str) -> None:
+        report(f"{time.monotonic() - begin:7.1f} s  {line}")
+
+    saved = work / "pool.pt"
+    if saved.exists():
+        pool = Pool.load(saved, device)
+        say(f"{pool.count} designs read")
+    else:
+        pool = Pool(budget.designs, PROMPT_TOKENS, device=device)
+        drafts = Drafts(work / "icons", text, -(-budget.designs // CHUNK), pool.size, budget.seed)
+        pool.grow_aside(drafts, budget.workers, together=8 if device != "cpu" else 1)
+    trainer = Trainer(folder, work, text, device, compiled=budget.compiled)
+    if budget.compiled:
+        # Anything will do to compile with: the first designs, as latents of nothing.
+        _wait(pool, CHUNK * 8)
+        pool.encode_with(lambda x: torch.zeros(len(x), LATENT_CHANNELS, x.shape[-1] // FACTOR, x.shape[-1] // FACTOR), LATENT_CHANNELS, FACTOR)
+        say("compiling")
+        warm_up(trainer, pool, budget.batch)
+        say("compiled")
+    _wait(pool, min(ENOUGH, pool.capacity))
+    say(f"{pool.count} designs drawn, more to come" if pool.count < pool.capacity else f"{pool.count} designs")
+    if budget.autoencoder > 0:
+        vae = train_autoencoder(pool, folder / "vae", budget.autoencoder, device, budget.crops, say)
+    else:
+        vae = AutoencoderTiny.from_pretrained(folder / "vae").to(device).eval()
+    pool.encode_with(encoder_of(vae, device), LATENT_CHANNELS, FACTOR)
+    say(f"{pool.ready} designs encoded")
+    if budget.base > 0:
+        trainer.run(pool, budget.base, phases(budget.batch), report=say)
+    say(f"done: {pool.count} designs, {trainer.seen} samples")
+    return trainer
+
+
+def _wait(pool: Pool, count: int) -> None:
+    while pool.count < count:
+        if pool.failure:
+            raise RuntimeError("the corpus could not be rendered") from pool.failure
+        time.sleep(0.2)
