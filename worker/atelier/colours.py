@@ -97,9 +97,9 @@ def colour_words(design: LabelMap) -> tuple[str, ...]:
         shares = {word: share / (1 - quiet) for word, share in shares.items() if word not in ("black", "white")}
     ranked = sorted(shares, key=lambda word: -shares[word])
     first, second = shares[ranked[0]], shares[ranked[1]] if len(ranked) > 1 else 0.0
-    if first > 0.6 or (first > 0.45 and second < 0.2):
-        return (ranked[0],)
-    return (ranked[0], ranked[1]) if second >= 0.2 and first + second > 0.7 else ()
+    if second > 0.22 and first + second > 0.7:
+        return (ranked[0], ranked[1])
+    return (ranked[0],) if first > 0.5 else ()
 
 
 def cloth_colour(rng: np.random.Generator) -> Field:

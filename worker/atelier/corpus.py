@@ -9,11 +9,12 @@ worn by several designs, so that a reference in the same style can be found for 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -213,6 +214,22 @@ def _whole(drafts: list[Draft]) -> Draft:
     return drafts[0]
 
 
+def _loader(drafts: Drafts, workers: int) -> DataLoader[Draft]:
+    return DataLoader(
+        drafts,
+        batch_size=1,
+        collate_fn=_whole,
+        num_workers=workers,
+        prefetch_factor=3 if workers else None,
+        worker_init_fn=_alone,
+    )
+
+
+def _alone(_: int) -> None:
+    """There is a process for each core already."""
+    cv2.setNumThreads(1)
+
+
 class Pool:
     """Rendered designs in the memory of the training's device; it may grow while it is read.
 
@@ -238,7 +255,7 @@ class Pool:
         self.latents = torch.empty(0)
         self.names: list[str] = []
         self.failure: BaseException | None = None
-        self._encode: Any = None
+        self._encode: Callable[[Tensor], Tensor] | None = None
         self._encoded = 0
         self._lock = threading.Lock()
 
@@ -270,7 +287,7 @@ class Pool:
         for slot in range(2):
             yield render_batch(plans, [style for d in drafts for style in d.styles[slot]])
 
-    def encode_with(self, encode: Any, channels: int, factor: int) -> None:
+    def encode_with(self, encode: Callable[[Tensor], Tensor], channels: int, factor: int) -> None:
         """From now on keeps latents too. `encode` takes pictures [B, 3, S, S] in [-1, 1]."""
         cells = self.size // factor
         with self._lock:
@@ -293,21 +310,39 @@ class Pool:
         """Designs with latents."""
         return self._encoded
 
-    def grow(self, drafts: Drafts, workers: int, together: int = 4, report: Any = None) -> None:
-        """Fills the pool with drafts from worker processes; `together` drafts are rendered at once."""
-        loader = DataLoader(
-            drafts,
-            batch_size=1,
-            collate_fn=_whole,
-            num_workers=workers,
-            prefetch_factor=4 if workers else None,
-        )
+    def grow(self, drafts: Drafts, workers: int, together: int = 4, report: Callable[[int], object] | None = None) -> None:
+        """Fills the pool.
+
+        Args:
+            drafts: What to render.
+            workers: Processes that draft; 0 drafts here.
+            together: Drafts that are rendered at once.
+            report: Told how many designs are ready.
+        """
+        self._take(iter(_loader(drafts, workers)), together, report)
+
+    def grow_aside(self, drafts: Drafts, workers: int, together: int = 4) -> threading.Thread:
+        """`grow` in a thread; `failure` holds what went wrong."""
+        # Worker processes start here: forking beside a thread that compiles or talks to a GPU may lock up.
+        batches = iter(_loader(drafts, workers))
+
+        def work() -> None:
+            try:
+                self._take(batches, together, None)
+            except BaseException as error:  # noqa: BLE001 - handed to the trainer, which raises it
+                self.failure = error
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        return thread
+
+    def _take(self, batches: Iterator[Draft], together: int, report: Callable[[int], object] | None) -> None:
         waiting: list[Draft] = []
-        for draft in loader:
+        for draft in batches:
             waiting.append(draft)
-            if len(waiting) < together:
-                continue
             room = (self.capacity - self.count) // CHUNK
+            if len(waiting) < min(together, room):
+                continue
             self.add(waiting[:room])
             waiting = []
             if report:
@@ -315,20 +350,7 @@ class Pool:
             if self.count >= self.capacity:
                 return
         if waiting:
-            self.add(waiting[: (self.capacity - self.count) // CHUNK])
-
-    def grow_aside(self, drafts: Drafts, workers: int, together: int = 4) -> threading.Thread:
-        """`grow` in a thread; `failure` holds what went wrong."""
-
-        def work() -> None:
-            try:
-                self.grow(drafts, workers, together)
-            except BaseException as error:  # noqa: BLE001 - handed to the trainer, which raises it
-                self.failure = error
-
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        return thread
+            self.add(waiting)
 
     def save(self, path: Path) -> None:
         """Writes what is ready, without latents."""

@@ -207,7 +207,7 @@ SYNONYM_BRIEFS = (
     ("a lime doughnut", "a green donut"),
     ("a tan bovine", "a brown cow"),
     ("a sapphire gem", "a blue diamond"),
-    ("a cherry-coloured bouquet", "a red flower"),
+    ("a claret bloom", "a red flower"),
     ("an olive dinosaur", "a green dinosaur"),
     ("a coral automaton", "a pink robot"),
     ("a mauve pullover", "a purple shirt"),

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from diffusers import AutoencoderTiny
+from torch import Tensor
 
 from worker.atelier.autoencoder import encoder_of, train_autoencoder
 from worker.atelier.base import Phase, Trainer, draw_batch
@@ -49,17 +49,15 @@ class Budget:
 def phases(batch: int) -> list[Phase]:
     """Textures and prompts first, from crops, four times as many; then whole pictures."""
     return [
-        Phase(0.4, {128: 0.6, 256: 0.4}, batch),
-        Phase(0.6, {128: 0.15, 256: 0.85}, batch),
+        Phase(0.35, {128: 0.5, 256: 0.5}, batch),
+        Phase(0.65, {128: 0.1, 256: 0.9}, batch),
     ]
 
 
 def warm_up(trainer: Trainer, pool: Pool, batch: int) -> None:
-    """Runs every kind of step once, without learning: a compiler takes its minute here."""
-    for window in dict.fromkeys(w for phase in phases(batch) for w in phase.windows):
-        count = max(4, batch * pool.size**2 // window**2)
-        for _ in range(2):
-            trainer.loss(draw_batch(pool, count, window)).backward()  # type: ignore[no-untyped-call]
+    """Runs a step on whole pictures without learning: a compiler takes its minute here."""
+    for _ in range(2):
+        trainer.loss(draw_batch(pool, batch, pool.size)).backward()  # type: ignore[no-untyped-call]
     trainer.optimiser.zero_grad(set_to_none=True)
 
 
@@ -93,12 +91,12 @@ def make_base(
     else:
         pool = Pool(budget.designs, PROMPT_TOKENS, device=device)
         drafts = Drafts(work / "icons", text, -(-budget.designs // CHUNK), pool.size, budget.seed)
-        pool.grow_aside(drafts, budget.workers, together=8 if device != "cpu" else 1)
+        pool.grow_aside(drafts, budget.workers, together=16 if device != "cpu" else 1)
     trainer = Trainer(folder, work, text, device, compiled=budget.compiled)
     if budget.compiled:
         # Anything will do to compile with: the first designs, as latents of nothing.
         _wait(pool, CHUNK * 8)
-        pool.encode_with(lambda x: torch.zeros(len(x), LATENT_CHANNELS, x.shape[-1] // FACTOR, x.shape[-1] // FACTOR), LATENT_CHANNELS, FACTOR)
+        pool.encode_with(_nothing, LATENT_CHANNELS, FACTOR)
         say("compiling")
         warm_up(trainer, pool, budget.batch)
         say("compiled")
@@ -114,6 +112,11 @@ def make_base(
         trainer.run(pool, budget.base, phases(budget.batch), report=say)
     say(f"done: {pool.count} designs, {trainer.seen} samples")
     return trainer
+
+
+def _nothing(pictures: Tensor) -> Tensor:
+    cells = pictures.shape[-1] // FACTOR
+    return pictures.new_zeros(len(pictures), LATENT_CHANNELS, cells, cells)
 
 
 def _wait(pool: Pool, count: int) -> None:
