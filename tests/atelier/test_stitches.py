@@ -37,7 +37,7 @@ BLUE = (0.12, 0.3, 0.7)
 LINES_ONLY = ("run", "bean", "stem", "chain")
 
 
-def labelled(labels: npt.NDArray[np.integer]) -> LabelMap:
+def labelled(labels: npt.NDArray[np.floating | np.integer]) -> LabelMap:
     return LabelMap(labels.astype(np.uint8), np.array([CLOTH, RED, BLUE], np.float32))
 
 
@@ -229,8 +229,8 @@ def test_jpeg_leaves_what_pillow_leaves(quality: int) -> None:
     packed = io.BytesIO()
     Image.fromarray(picture).save(packed, "jpeg", quality=quality, subsampling=0)
     theirs = np.asarray(Image.open(packed)).astype(float)
-    ours = jpeg(torch.from_numpy(picture).permute(2, 0, 1)[None] / 255, torch.full((1, 1, 1, 1), float(quality)))
-    ours = ours[0].permute(1, 2, 0).numpy() * 255
+    packed_here = jpeg(torch.from_numpy(picture).permute(2, 0, 1)[None] / 255, torch.full((1, 1, 1, 1), float(quality)))
+    ours = packed_here[0].permute(1, 2, 0).numpy() * 255
     lost = np.abs(theirs - picture).mean()
     assert lost > 0.3
     assert np.abs(theirs - ours).mean() < 0.25 * lost

@@ -71,7 +71,8 @@ def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
     across, down = error[..., 1:] - error[..., :-1], error[..., 1:, :] - error[..., :-1, :]
     plain = error.abs().mean() + 0.5 * (across.abs().mean() + down.abs().mean()) + 0.5 * error.square().mean()
     spectra = [torch.fft.rfft2(x.mean(1), norm="ortho").abs() for x in (output, target)]
-    return plain + 0.1 * (spectra[0] - spectra[1]).abs().mean()
+    total: Tensor = plain + 0.1 * (spectra[0] - spectra[1]).abs().mean()
+    return total
 
 
 def train_autoencoder(

@@ -47,7 +47,7 @@ class SplitPrompt:
     def __init__(self, start: int, stop: int) -> None:
         self.start, self.stop = start, stop
 
-    def __call__(
+    def __call__(  # noqa: D102 - diffusers calls it
         self,
         attn: Any,
         hidden_states: Tensor,
@@ -61,12 +61,10 @@ class SplitPrompt:
         mask = None if attention_mask is None else attention_mask[:, None, :, self.start : self.stop]
 
         def heads(x: Tensor) -> Tensor:
-            return x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            return x.view(*x.shape[:2], attn.heads, -1).transpose(1, 2)
 
         query, key, value = heads(attn.to_q(hidden_states)), heads(attn.to_k(tokens)), heads(attn.to_v(tokens))
-        out = functional.scaled_dot_product_attention(
-            query, key, value, None if mask is None else mask.to(query.dtype)
-        )
+        out = functional.scaled_dot_product_attention(query, key, value, None if mask is None else mask.to(query.dtype))
         mixed: Tensor = attn.to_out[0](out.transpose(1, 2).flatten(-2))
         return mixed
 
@@ -278,7 +276,7 @@ class Trainer:
             )
             residuals = self._control(batch)
             # Crops come in other shapes, each of which would be compiled anew.
-            unet = self.compiled if self.compiled and batch.whole else network.unet
+            unet = self.compiled if batch.whole and self.compiled is not None else network.unet
             velocity = unet(
                 (a * clean + s * eps).contiguous(memory_format=torch.channels_last),
                 t,

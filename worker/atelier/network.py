@@ -10,10 +10,11 @@ import copy
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from worker.atelier.text import STYLE_WORD, TEXT_WIDTHS, load_text
@@ -111,7 +112,7 @@ class Network:
             tokenizer,
         )
 
-    def modules(self) -> tuple[nn.Module, ...]:
+    def modules(self) -> tuple[Any, ...]:
         """Every part that is trained."""
         return (self.unet, *self.text, self.tile, self.edge, self.reader)
 

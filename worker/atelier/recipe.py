@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from torch import Tensor
 from worker.atelier.autoencoder import encoder_of, train_autoencoder
 from worker.atelier.base import Phase, Trainer, draw_batch
 from worker.atelier.corpus import CHUNK, Drafts, Pool
-from worker.atelier.network import LATENT_CHANNELS
+from worker.atelier.network import INFO, LATENT_CHANNELS
 from worker.atelier.text import PROMPT_TOKENS
+from worker.engine.base_info import INFO_FILE, BaseInfo
 
 FACTOR = 4
 ENOUGH = 1536
@@ -64,21 +66,27 @@ def warm_up(trainer: Trainer, pool: Pool, batch: int) -> None:
 def make_base(
     folder: Path,
     work: Path,
-    text: Path,
+    parts: Path,
     budget: Budget,
     device: str = "cpu",
     report: Callable[[str], None] = print,
 ) -> Trainer:
-    """Trains a base, on from the weights in `folder`; new text encoders come from `text`.
+    """Trains a base, on from the weights in `folder`; a new one starts from the parts that are trained already.
 
     Args:
         folder: The base's folder.
         work: Icons, a saved corpus (`pool.pt`, used if there is one) and the training's state.
-        text: Folder of the distilled text encoders.
+        parts: Folder of the distilled text encoders and, perhaps, of an autoencoder: `vae`.
         budget: Time and sizes.
         device: `cpu` or `cuda`.
         report: Takes lines of log.
+
+    Raises:
+        ValueError: `folder` holds a base of another generation, which this code would ruin.
     """
+    _check_generation(folder)
+    if not (folder / "vae").exists() and (parts / "vae").exists():
+        shutil.copytree(parts / "vae", folder / "vae")
     begin = time.monotonic()
 
     def say(line: str) -> None:
@@ -90,9 +98,9 @@ def make_base(
         say(f"{pool.count} designs read")
     else:
         pool = Pool(budget.designs, PROMPT_TOKENS, device=device)
-        drafts = Drafts(work / "icons", text, -(-budget.designs // CHUNK), pool.size, budget.seed)
-        pool.grow_aside(drafts, budget.workers, together=16 if device != "cpu" else 1)
-    trainer = Trainer(folder, work, text, device, compiled=budget.compiled)
+        drafts = Drafts(work / "icons", parts, -(-budget.designs // CHUNK), pool.size, budget.seed)
+        pool.grow_aside(drafts, budget.workers)
+    trainer = Trainer(folder, work, parts, device, compiled=budget.compiled)
     if budget.compiled:
         # Anything will do to compile with: the first designs, as latents of nothing.
         _wait(pool, CHUNK * 8)
@@ -112,6 +120,14 @@ def make_base(
         trainer.run(pool, budget.base, phases(budget.batch), report=say)
     say(f"done: {pool.count} designs, {trainer.seen} samples")
     return trainer
+
+
+def _check_generation(folder: Path) -> None:
+    if (folder / INFO_FILE).exists() and (found := BaseInfo.read(folder).version) != INFO.version:
+        raise ValueError(
+            f"{folder} holds version {found} of the base, and this code trains version {INFO.version}: "
+            "name another folder for the new one (--folder)."
+        )
 
 
 def _nothing(pictures: Tensor) -> Tensor:

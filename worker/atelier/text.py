@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +22,14 @@ from rich.progress import Progress
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoModel, AutoTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
-from transformers import CLIPTokenizer
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+)
 
 from worker.engine.prompts import token_ids
 
@@ -32,13 +39,14 @@ LAYERS = (3, 4)
 VOCABULARY = 12_000
 STYLE_WORD = "[emb]"
 COLOURS = (
-    "red orange yellow green blue purple pink brown black white grey teal navy gold beige turquoise crimson scarlet "
-    "violet lavender silver golden dark light pale bright"
-).split()
+    *("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey", "teal", "navy"),
+    *("gold", "beige", "turquoise", "crimson", "scarlet", "violet", "lavender", "silver", "golden", "dark", "light"),
+    *("pale", "bright"),
+)
 COUNTS = ("two", "three", "four", "some", "many")
 TEACHER_WIDTH = 192
 """Of the teacher's 384 dimensions, the ones that tell phrases apart."""
-_DISTIL_TOKENS = 14
+_DISTIL_TOKENS, _DISTIL_BATCH = 14, 384
 
 TextEncoders = tuple[CLIPTextModel, CLIPTextModelWithProjection]
 
@@ -103,8 +111,8 @@ def load_text(folder: Path) -> tuple[CLIPTokenizer, TextEncoders]:
 class Teacher:
     """The sentence encoder: mean over its last hidden states, of unit length."""
 
-    tokenizer: object
-    model: nn.Module
+    tokenizer: Any
+    model: Any
     words: list[str]
 
     @classmethod
@@ -123,7 +131,7 @@ class Teacher:
         out = torch.empty(len(phrases), 384)
         for start in range(0, len(order), 256):
             part = order[start : start + 256]
-            given = self.tokenizer([phrases[i] for i in part], padding=True, return_tensors="pt")  # type: ignore[operator]
+            given = self.tokenizer([phrases[i] for i in part], padding=True, return_tensors="pt")
             hidden = self.model(**given).last_hidden_state
             mask = given["attention_mask"][..., None].float()
             out[part] = functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1)
@@ -133,16 +141,18 @@ class Teacher:
     @torch.no_grad()
     def word_vectors(self, pieces: Sequence[str]) -> Tensor:
         """Static embeddings [N, 384] of words and pieces of words, the mean of their parts."""
-        table = self.model.embeddings.word_embeddings.weight  # type: ignore[union-attr]
+        table = self.model.embeddings.word_embeddings.weight
         out = torch.zeros(len(pieces), 384)
         for i, piece in enumerate(pieces):
-            numbers = self.tokenizer(piece, add_special_tokens=False).input_ids if piece else []  # type: ignore[operator]
+            numbers = self.tokenizer(piece, add_special_tokens=False).input_ids if piece else []
             if numbers:
                 out[i] = table[numbers].mean(0)
         return out
 
 
-def phrases_for(names: Sequence[str], words: Sequence[str], styles: Sequence[str], rng: np.random.Generator) -> list[str]:
+def phrases_for(
+    names: Sequence[str], words: Sequence[str], styles: Sequence[str], rng: np.random.Generator
+) -> list[str]:
     """What the encoders learn on: names and common words alone, coloured, counted, paired and in styles."""
     out = [*names, *words, *(f"a {word}" for word in words), *(f"{style} style" for style in styles)]
     things = [*names, *names, *words[:5000]]
@@ -210,7 +220,12 @@ def make_text_encoders(
     torch.manual_seed(0)
     teacher = Teacher.load(teacher_folder)
     words = teacher.words[:9000]
-    weighted = [*words, *words[:4000], *(name for name in names for _ in range(3)), *(s for s in styles for _ in range(30))]
+    weighted = [
+        *words,
+        *words[:4000],
+        *(name for name in names for _ in range(3)),
+        *(s for s in styles for _ in range(30)),
+    ]
     tokenizer = build_tokenizer([*weighted, *(c for c in COLOURS for _ in range(30))])
     phrases = phrases_for(names, words, [*styles, STYLE_WORD], rng)
     phrases = [phrases[i] for i in rng.permutation(len(phrases))]
@@ -226,7 +241,7 @@ def make_text_encoders(
         _seed_embeddings(encoders, tokenizer, teacher)
         student = _Student(encoders, TEACHER_WIDTH)
         ids = token_ids(tokenizer, phrases)
-        held = slice(0, 2000)
+        held = slice(0, min(2000, len(ids) // 4))
         figures = _distil(student, ids, targets, held, minutes, progress)
     for encoder, name in zip(encoders, ("text_encoder", "text_encoder_2"), strict=True):
         encoder.save_pretrained(out / name)
@@ -276,7 +291,7 @@ def _distil(
     while (done := (time.monotonic() - begin) / (60 * minutes)) < 1:
         for group in optimiser.param_groups:
             group["lr"] = 2e-3 * min(1.0, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * done))
-        pick = torch.randint(start, count, (384,))
+        pick = torch.randint(start, count, (_DISTIL_BATCH,))
         batch, target = ids[pick, :_DISTIL_TOKENS], targets[pick]
         given, spread = student(batch, _mask(batch, eos))
         likeness = target @ target.T
@@ -297,6 +312,6 @@ def _distil(
         names = ("encoder", "encoder_2", "pooled")
         figures = {n: float((u * target).sum(-1).mean()) for n, u in zip(names, units, strict=True)}
         some = slice(0, 500)
-        likeness = [u[some] @ u[some].T - 9 * torch.eye(500) for u in (units[2], target)]
-        figures["neighbour"] = float((likeness[0].argmax(1) == likeness[1].argmax(1)).float().mean())
+        ours, theirs = ((u[some] @ u[some].T).fill_diagonal_(-9).argmax(1) for u in (units[2], target))
+        figures["neighbour"] = float((ours == theirs).float().mean())
     return figures

@@ -21,6 +21,12 @@ FAMILY_WORDS = {
     "puff": ("puff", "foam satin"),
 }
 
+PROCEDURAL_NAMES = (
+    *("argyle", "badge", "checkerboard", "chevrons", "dots", "emblem", "floral", "flowers", "frame", "landscape"),
+    *("lettering", "logo", "mandala", "monogram", "mountains", "pattern", "spiral", "stripes", "sunset", "wreath"),
+)
+"""What drawings that come from no icon set are mostly called."""
+
 DESCRIPTORS = ("fine", "medium", "thick", "sparse", "dense", "shiny", "soft", "matte", "metallic", "wool", "padded")
 """Words that `StitchStyle.words` uses."""
 
