@@ -118,6 +118,31 @@ def evaluate(
 
 
 @atelier.command()
+def sew(
+    source: Annotated[Path, typer.Argument(help="Stitch file: DST, PES, EXP, VP3, JEF, ...")],
+    picture: Annotated[Path, typer.Argument(help="Picture to write.")],
+    size: Annotated[int, typer.Option(min=64, max=2048, help="Pixels a side.")] = 512,
+    material: Annotated[str, typer.Option(help="rayon, polyester, cotton, wool or metallic.")] = "rayon",
+    fabric: Annotated[str, typer.Option(help="plain, twill, denim, felt, canvas, jersey, linen or terry.")] = "plain",
+    flat: Annotated[Path | None, typer.Option(help="Also write the design as flat artwork, aligned with it.")] = None,
+) -> None:
+    """Draws a stitch file as a photograph of its embroidery, stitch by stitch."""
+    from worker.atelier.stitches import StitchStyle
+    from worker.atelier.stitches.explicit import sew_file
+
+    try:
+        style = StitchStyle("fill", material=material, fabric=fabric)
+        sewn = sew_file(source, picture, style, size, flat=flat)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    typer.echo(
+        f"{sewn.stitches} stitches in {sewn.colours} colours, {sewn.width_mm:.0f} x {sewn.height_mm:.0f} mm, "
+        f"drawn at {sewn.px_per_mm:.1f} px/mm"
+        + ("" if sewn.named_threads else "; the file names no threads, so the colours are ours")
+    )
+
+
+@atelier.command()
 def demo(
     style: Annotated[list[str] | None, typer.Option(help="Only these; all by default.")] = None,
     out: Annotated[Path, typer.Option(help="Where the styles' folders go.")] = Path("backend/demo"),

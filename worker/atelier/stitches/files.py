@@ -156,7 +156,9 @@ def load_stitches(path: str | Path) -> StitchProgram:
         raise ValueError(f"There is no file {path}.")
     kinds = {str(f["extension"]) for f in pystitch.supported_formats() if f.get("reader") and f["category"] in _KINDS}
     if path.suffix.lower().lstrip(".") not in kinds:
-        raise ValueError(f"{path.name} is not a stitch file that can be read here. Save the design as DST, PES, EXP, VP3 or JEF.")
+        raise ValueError(
+            f"{path.name} is not a stitch file that can be read here. Save the design as DST, PES, EXP, VP3 or JEF."
+        )
     try:
         pattern = pystitch.read(str(path))
     except Exception as error:  # a reader on a damaged file fails in any way
