@@ -21,7 +21,7 @@ export PYTHONPATH =
 .PHONY: help run test check fix bench eval-base eval-base-quick openapi setup setup-dev clean
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  Settings are variables: PORT=9000 DATA_DIR=~/hoop-data make run"
 
