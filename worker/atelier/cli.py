@@ -10,7 +10,6 @@ import typer
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "hoop-mini"
 PARTS = WEIGHTS.parent / "parts"
 WORK = Path("build/atelier")
-PHOTOS = Path("../shared/data/photos")
 
 atelier = typer.Typer(help="Make, train and measure the bundled base model, hoop-mini.", no_args_is_help=True)
 
@@ -97,7 +96,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Gets figures, tables and pictures; a broken run goes on.")] = WORK / "eval",
     folder: Folder = WEIGHTS,
     work: Work = WORK,
-    photos: Annotated[Path, typer.Option(help="Real photographs; skipped if not there.")] = PHOTOS,
+    photos: Annotated[Path | None, typer.Option(help="Folder of real photographs of embroidery.")] = None,
     only: Annotated[str, typer.Option(help="Some of autoencoder,blocks,control,transfer,text,photos,speed.")] = "",
     device: Device = "cpu",
 ) -> None:
