@@ -105,10 +105,11 @@ class Canvas:
         wide = functional.max_pool2d(wide, (1, side), 1, (0, reach))[:, 0]
         return torch.where(region > 0, region, wide.to(region.dtype))
 
-    def region_at(self, x: Tensor, y: Tensor) -> Tensor:
-        """Region under each of the given points."""
+    def region_at(self, x: Tensor, y: Tensor, regions: Tensor | None = None) -> Tensor:
+        """Region under each of the given points, in the design's map or in another one."""
         count = len(self.styles)
-        return at(self.plans.region, x.expand(count, -1, -1), y.expand(count, -1, -1))
+        regions = self.plans.region if regions is None else regions
+        return at(regions, x.expand(count, -1, -1), y.expand(count, -1, -1))
 
     def padding(self, strength: Tensor, reach: float = 14.0) -> tuple[Tensor, Tensor]:
         """Slope of a padded surface: stitches bulge over their regions, up to `reach` output pixels from their edge."""

@@ -70,19 +70,19 @@ def _threads(fabric: str, u: Tensor, v: Tensor, seed: Tensor) -> tuple[Tensor, T
     iu, iv = torch.floor(u), torch.floor(v)
     # No thread is as thick as its neighbour, linen's least of all.
     uneven = 0.36 if fabric == "linen" else 0.16
-    thick_u = 1 + uneven * (hash01(pair(iu.to(torch.int64), (iv / 24).to(torch.int64)), seed + 3) - 0.5)
-    thick_v = 1 + uneven * (hash01(pair(iv.to(torch.int64), (iu / 24).to(torch.int64)), seed + 4) - 0.5)
+    thick_u = 1 + uneven * (hash01(pair(iu, iv / 24), seed + 3) - 0.5)
+    thick_v = 1 + uneven * (hash01(pair(iv, iu / 24), seed + 4) - 0.5)
     fu, fv = 2 * (u - iu - 0.5) / thick_u, 2 * (v - iv - 0.5) / thick_v
     up = (iu + iv) % 3 != 0 if fabric in ("twill", "denim") else (iu + iv) % 2 == 0
     warp = (1 - 0.7 * fu.square()).clamp(min=0.1).sqrt() * (1 - 0.4 * fv.square()).clamp(min=0.2)
     weft = (1 - 0.7 * fv.square()).clamp(min=0.1).sqrt() * (1 - 0.4 * fu.square()).clamp(min=0.2)
     slub = torch.where(
         up,
-        hash01(pair(iu.to(torch.int64), (iv / 3).to(torch.int64)), seed + 5),
-        hash01(pair(iv.to(torch.int64), (iu / 3).to(torch.int64)), seed + 9),
+        hash01(pair(iu, iv / 3), seed + 5),
+        hash01(pair(iv, iu / 3), seed + 9),
     )
     # One system of threads often lies higher, and single threads are paler along their whole length.
-    streak = hash01(pair(iv.to(torch.int64), (iu / 40).to(torch.int64)), seed + 11) - 0.5
+    streak = hash01(pair(iv, iu / 40), seed + 11) - 0.5
     shade = 0.6 + 0.40 * torch.where(up, warp, weft) + 0.09 * (slub - 0.5) + 0.05 * streak
     if fabric in ("twill", "denim"):
         shade = shade * torch.where(up, 1.08, 0.9)
@@ -92,7 +92,7 @@ def _threads(fabric: str, u: Tensor, v: Tensor, seed: Tensor) -> tuple[Tensor, T
 def _terry(u: Tensor, v: Tensor, period: Tensor, seed: Tensor) -> Tensor:
     """Loops of a towel: dots in jittered rows, each lit from above."""
     iu, iv = torch.floor(u / period), torch.floor(v / period)
-    cell = pair(iu.to(torch.int64), iv.to(torch.int64))
+    cell = pair(iu, iv)
     du = u / period - iu - 0.5 - 0.5 * (hash01(cell, seed + 1) - 0.5)
     dv = v / period - iv - 0.5 - 0.5 * (hash01(cell, seed + 2) - 0.5)
     radius = (du.square() + dv.square()).sqrt()

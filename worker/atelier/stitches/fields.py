@@ -7,6 +7,7 @@ batch or on what was drawn before it.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +44,7 @@ def hash01(value: Tensor, seed: Tensor | int = 0) -> Tensor:
 
 
 def pair(a: Tensor, b: Tensor) -> Tensor:
-    """One whole number of two, for `hash01`."""
+    """One whole number of two, for `hash01`; of floats the fraction is cut off."""
     return (a.to(torch.int32) * 73856093) ^ (b.to(torch.int32) * 19349663)
 
 
@@ -82,6 +83,13 @@ def slopes(field: Tensor) -> tuple[Tensor, Tensor]:
     """Central differences along x and y, per sample."""
     wide = functional.pad(field[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
     return (wide[:, 1:-1, 2:] - wide[:, 1:-1, :-2]) / 2, (wide[:, 2:, 1:-1] - wide[:, :-2, 1:-1]) / 2
+
+
+def groups(kinds: Sequence[str], device: torch.device) -> Iterator[tuple[str, list[int], Tensor]]:
+    """Each kind once, the places in `kinds` where it stands, and these as a tensor on `device`."""
+    for kind in dict.fromkeys(kinds):
+        places = [i for i, k in enumerate(kinds) if k == kind]
+        yield kind, places, torch.tensor(places, device=device)
 
 
 def at(field: Tensor, x: Tensor, y: Tensor) -> Tensor:

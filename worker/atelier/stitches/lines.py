@@ -282,30 +282,41 @@ def bean(canvas: Canvas) -> Cover:
     cover = run(canvas)
     strand = torch.floor((cover.across * 0.5 + 0.5) * 2.999)
     cover.across = (2 * ((cover.across * 0.5 + 0.5) * 2.999 - strand) - 1).clamp(-1, 1)
-    cover.identity = hash01((cover.identity * 65536).to(torch.int64) * 3 + strand.to(torch.int64), canvas.seed + 5)
+    cover.identity = hash01((cover.identity * 65536).to(torch.int32) * 3 + strand.to(torch.int32), canvas.seed + 5)
     cover.shade = cover.shade * 0.97
     return cover
+
+
+def _outline_rows(canvas: Canvas, astray: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Rows along outlines: their distance, heading, number, the position across one (-1 to 1), and the sewn regions.
+
+    `astray` is how far they leave their line, wobbles.
+    """
+    pitch = _fitted(canvas, canvas.length("spacing"))
+    over = canvas.plans.distance + astray * canvas.length("wobble") * canvas.noise(40, 51)
+    row = torch.floor(over / pitch)
+    region = torch.where(row < _line_limit(canvas), canvas.plans.region, 0)
+    return pitch, canvas.outline_heading(), row, 2 * (over / pitch - row) - 1, region
+
+
+def _longer(canvas: Canvas) -> Tensor:
+    """How long a style's stitches are for their width, 0 to 1."""
+    return ((canvas.of("stitch") / canvas.of("spacing") - 9) / 23).clamp(0, 1)
 
 
 def stem(canvas: Canvas) -> Cover:
     """Stem stitch: slanted stitches that overlap like the strands of a rope."""
     plans, seed = canvas.plans, canvas.seed
-    pitch = _fitted(canvas, canvas.length("spacing"))
-    heading = canvas.outline_heading()
-    over = plans.distance + 0.4 * canvas.length("wobble") * canvas.noise(40, 51)
-    row = torch.floor(over / pitch)
-    side = 2 * (over / pitch - row) - 1
+    pitch, heading, row, side, region = _outline_rows(canvas, 0.4)
     width = canvas.of("cover")
-    length = pitch * (0.55 + 0.5 * ((canvas.of("stitch") / canvas.of("spacing") - 9) / 23).clamp(0, 1))
+    length = pitch * (0.55 + 0.5 * _longer(canvas))
     position = plans.arc / length + 0.55 * side + 0.37 * row
     strand = torch.floor(position)
     u = 2 * (position - strand) - 1
-    limit = row < _line_limit(canvas)
-    region = torch.where(limit, plans.region, 0)
     covered = (region > 0) & (side.abs() <= width)
     round_off = (1 - (side / width.clamp(min=0.3)).square()).clamp(min=0.02).sqrt()
     slant = torch.atan2(pitch * 0.5, length * 0.55 * 2)
-    identity = hash01(pair(row.to(torch.int64) * 977 + strand.to(torch.int64), plans.region), seed)
+    identity = hash01(pair(row.to(torch.int32) * 977 + strand.to(torch.int32), plans.region), seed)
     gx, gy = torch.cos(heading + torch.pi / 2), torch.sin(heading + torch.pi / 2)
     bulge = 0.55 * side
     return Cover(
@@ -324,20 +335,14 @@ def stem(canvas: Canvas) -> Cover:
 def chain(canvas: Canvas) -> Cover:
     """Rows of teardrop links along the outline."""
     plans, seed = canvas.plans, canvas.seed
-    pitch = _fitted(canvas, canvas.length("spacing"))
-    heading = canvas.outline_heading()
-    longer = ((canvas.of("stitch") / canvas.of("spacing") - 9) / 23).clamp(0, 1)
-    length = pitch * (1.4 + 0.7 * longer)
-    over = plans.distance + 0.3 * canvas.length("wobble") * canvas.noise(40, 51)
-    row = torch.floor(over / pitch)
-    side = 2 * (over / pitch - row) - 1
+    pitch, heading, row, side, region = _outline_rows(canvas, 0.3)
+    length = pitch * (1.4 + 0.7 * _longer(canvas))
     position = plans.arc / length + 0.5 * (row % 2)
     link = torch.floor(position)
     u = position - link
     half_width = 0.62 * torch.sin(math.pi * u.clamp(0.02, 0.98) ** 0.75)
     across = (side.abs() - half_width) / 0.40
     hollow = across.abs() > 1
-    region = torch.where(row < _line_limit(canvas), plans.region, 0)
     shade = torch.where(hollow, 0.45, 1 - 0.4 * ((0.12 - u) / 0.12).clamp(0, 1))
     turn = torch.atan(0.31 * math.pi * torch.cos(math.pi * u) * pitch / length) * torch.sign(side)
     return Cover(
@@ -347,7 +352,7 @@ def chain(canvas: Canvas) -> Cover:
         heading + turn,
         torch.where(u < 0.12, -0.5, 0.0),
         shade,
-        hash01(pair(row.to(torch.int64) * 977 + link.to(torch.int64), plans.region), seed),
+        hash01(pair(row.to(torch.int32) * 977 + link.to(torch.int32), plans.region), seed),
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from worker.atelier.stitches.canvas import Canvas, Cover
-from worker.atelier.stitches.fields import at, hash01, pair, smoothstep
+from worker.atelier.stitches.fields import hash01, pair, smoothstep
 from worker.atelier.stitches.light import direction
 from worker.atelier.stitches.lines import details
 
@@ -19,9 +19,10 @@ def cross(canvas: Canvas) -> Cover:
     grid, seed = canvas.length("spacing"), canvas.seed
     x, y = canvas.x + 0.2 * canvas.length("wobble") * canvas.noise(24, 2), canvas.y
     column, row = torch.floor(x / grid), torch.floor(y / grid)
-    region = _thick(canvas, 0.42, (column + 0.5) * grid, (row + 0.5) * grid)
+    thin = _thin(canvas, 0.42)
+    region = _thick(canvas, thin, (column + 0.5) * grid, (row + 0.5) * grid)
     fx, fy = x / grid - column - 0.5, y / grid - row - 0.5
-    cell = pair(column.to(torch.int64), row.to(torch.int64))
+    cell = pair(column, row)
     jitter = (hash01(cell, seed) - 0.5) * 0.09
     a, b = (fx - fy) * 0.7071, (fx + fy) * 0.7071
     half = 0.13 + 0.07 * canvas.of("cover")
@@ -43,10 +44,10 @@ def cross(canvas: Canvas) -> Cover:
         torch.where(upper, torch.pi / 4, 3 * torch.pi / 4),
         (torch.sign(torch.where(upper, b, a)) * 1.2 * (reach - 0.35).clamp(min=0)),
         shade,
-        hash01(cell * 4 + upper * 2 + strand.to(torch.int64), seed + 1),
+        hash01(cell * 4 + upper * 2 + strand.to(torch.int32), seed + 1),
         torch.where(region > 0, (1 - corner / 0.02).clamp(0, 1), 0.0),
     )
-    return details(canvas, pieces, _thin(canvas, 0.42))
+    return details(canvas, pieces, thin)
 
 
 def _thin(canvas: Canvas, share: float) -> Tensor:
@@ -55,22 +56,33 @@ def _thin(canvas: Canvas, share: float) -> Tensor:
     return (plans.region > 0) & (plans.width < (share * canvas.length("spacing")).clamp(max=15.0))
 
 
-def _thick(canvas: Canvas, share: float, x: Tensor, y: Tensor) -> Tensor:
-    """Region under the middles of pieces; 0 where they would be in a thin one (see `_thin`)."""
-    region = torch.where(_thin(canvas, share), 0, canvas.plans.region)
-    count = len(canvas.styles)
-    return at(region, x.expand(count, -1, -1), y.expand(count, -1, -1))
+def _thick(canvas: Canvas, thin: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Region under the middles of pieces; 0 where they would be in a thin one."""
+    return canvas.region_at(x, y, torch.where(thin, 0, canvas.plans.region))
 
 
 @dataclass
 class _Spots:
-    """Nearest spot of a jittered grid: offsets in samples, the spot's own number and the region under its centre."""
+    """Nearest spot of a jittered grid, for every sample.
+
+    Attributes:
+        dx, dy: Offset from the spot, samples.
+        radius: Its length, in spacings.
+        around: Its direction, radians.
+        number: The spot's own.
+        region: Under the spot's centre.
+        found: Whether a spot is near enough.
+        thin: Where regions are too narrow for pieces.
+    """
 
     dx: Tensor
     dy: Tensor
+    radius: Tensor
+    around: Tensor
     number: Tensor
     region: Tensor
     found: Tensor
+    thin: Tensor
 
 
 def _scatter(
@@ -92,13 +104,13 @@ def _scatter(
     c, s = torch.cos(turn), torch.sin(turn)
     gx, gy = canvas.x * c + canvas.y * s, -canvas.x * s + canvas.y * c
     best = torch.full((len(canvas.styles), canvas.size, canvas.size), 9e9, device=canvas.device)
-    number = torch.zeros_like(best, dtype=torch.int64)
+    number = torch.zeros_like(best, dtype=torch.int32)
     dx, dy = torch.zeros_like(best), torch.zeros_like(best)
-    row0 = torch.floor(gy / pitch_y).to(torch.int64)
+    row0 = torch.floor(gy / pitch_y).to(torch.int32)
     for down in (-1, 0, 1):
         row = row0 + down
         shift = 0.5 * (row % 2)
-        column0 = torch.floor(gx / pitch - shift).to(torch.int64)
+        column0 = torch.floor(gx / pitch - shift).to(torch.int32)
         for right in (-1, 0, 1):
             column = column0 + right
             cell = pair(column, row)
@@ -115,19 +127,28 @@ def _scatter(
             dx, dy = torch.where(closer, ox, dx), torch.where(closer, oy, dy)
             number = torch.where(closer, column * 7919 + row, number)
     dx, dy = dx * c - dy * s, dx * s + dy * c
-    region = _thick(canvas, share, canvas.x - dx, canvas.y - dy)
-    return _Spots(dx, dy, number, region, best < 9e8)
+    thin = _thin(canvas, share)
+    return _Spots(
+        dx,
+        dy,
+        (dx.square() + dy.square()).sqrt() / pitch,
+        torch.atan2(dy, dx),
+        number,
+        _thick(canvas, thin, canvas.x - dx, canvas.y - dy),
+        best < 9e8,
+        thin,
+    )
 
 
 def sequin(canvas: Canvas) -> Cover:
     """Overlapping discs with a hole, a bent rim and a thread that holds them."""
     pitch, seed = canvas.length("spacing"), canvas.seed
     spots = _scatter(canvas, 0.12, share=0.45, squeeze=0.8, overlap=0.60)
-    radius = (spots.dx.square() + spots.dy.square()).sqrt() / pitch
+    radius = spots.radius
     tip_x, tip_y = (1.1 * (hash01(spots.number, seed + i) - 0.5) for i in (4, 5))
     rim = (radius > 0.42).float()
     shade = torch.where(radius > 0.555, 0.45, 1.0) * torch.where(radius < 0.085, 0.25, 1.0)
-    facets = torch.cos(6 * torch.atan2(spots.dy, spots.dx)) * 0.10
+    facets = torch.cos(6 * spots.around) * 0.10
     tilt = tuple(
         tip - 0.9 * d / pitch * rim + 0.3 * d / pitch + facets * d.sign()
         for tip, d in ((tip_x, spots.dx), (tip_y, spots.dy))
@@ -136,7 +157,7 @@ def sequin(canvas: Canvas) -> Cover:
         spots.region,
         (spots.region > 0) & spots.found,
         torch.zeros_like(radius),
-        torch.atan2(spots.dy, spots.dx) + torch.pi / 2,
+        spots.around + torch.pi / 2,
         torch.zeros_like(radius),
         shade,
         hash01(spots.number, seed + 3),
@@ -144,7 +165,7 @@ def sequin(canvas: Canvas) -> Cover:
         (tilt[0], tilt[1]),
         torch.full_like(radius, 1.2),
     )
-    return details(canvas, pieces, _thin(canvas, 0.45))
+    return details(canvas, pieces, spots.thin)
 
 
 def chenille(canvas: Canvas) -> Cover:
@@ -156,7 +177,7 @@ def chenille(canvas: Canvas) -> Cover:
     a = spots.dx * torch.cos(turn) + spots.dy * torch.sin(turn)
     b = -spots.dx * torch.sin(turn) + spots.dy * torch.cos(turn)
     radius = ((a * stretch).square() + (b / stretch).square()).sqrt() / pitch
-    around = torch.atan2(spots.dy, spots.dx)
+    around = spots.around
     fibre = 0.13 * canvas.of("fuzz") * canvas.noise(canvas.size // 2, 61)
     shade = 1.06 - 0.32 * ((radius - 0.42) / 0.35).clamp(0, 1) - 0.25 * ((0.13 - radius) / 0.13).clamp(0, 1)
     plies = 0.07 * torch.cos(5 * around + 12 * radius + 6.28 * hash01(spots.number, seed + 10))
@@ -171,7 +192,7 @@ def chenille(canvas: Canvas) -> Cover:
         None,
         (0.5 * spots.dx / pitch, 0.5 * spots.dy / pitch),
     )
-    return details(canvas, pieces, _thin(canvas, 0.5))
+    return details(canvas, pieces, spots.thin)
 
 
 def towel(canvas: Canvas) -> Cover:
@@ -199,15 +220,15 @@ def towel(canvas: Canvas) -> Cover:
         ((shade + fibre) * (1 - 0.13 * twist)).clamp(0.45, 1.2),
         hash01(spots.number, seed + 3),
     )
-    return details(canvas, pieces, _thin(canvas, 0.35))
+    return details(canvas, pieces, spots.thin)
 
 
 def knot(canvas: Canvas) -> Cover:
     """French knots: thread wound up in a spiral."""
     pitch, seed = canvas.length("spacing"), canvas.seed
     spots = _scatter(canvas, 0.7, share=0.42)
-    radius = (spots.dx.square() + spots.dy.square()).sqrt() / pitch
-    around = torch.atan2(spots.dy, spots.dx)
+    radius = spots.radius
+    around = spots.around
     spiral = radius * 6.0 - around / (2 * torch.pi) + hash01(spots.number, seed)
     across = (2 * (spiral - torch.floor(spiral)) - 1) * 0.8
     shade = (1.1 - 0.75 * ((radius - 0.3) / 0.33).clamp(0, 1)).clamp(0.5, 1.06)
@@ -222,14 +243,14 @@ def knot(canvas: Canvas) -> Cover:
         None,
         (1.4 * spots.dx / pitch, 1.4 * spots.dy / pitch),
     )
-    return details(canvas, pieces, _thin(canvas, 0.42))
+    return details(canvas, pieces, spots.thin)
 
 
 def bead(canvas: Canvas) -> Cover:
     """Round glass beads in loose rows."""
     pitch, seed = canvas.length("spacing"), canvas.seed
     spots = _scatter(canvas, 0.25, share=0.45, squeeze=0.92)
-    radius = (spots.dx.square() + spots.dy.square()).sqrt() / pitch
+    radius = spots.radius
     lx, ly, _ = direction(canvas)
     toward = (spots.dx * lx + spots.dy * ly) / (0.35 * pitch)
     # Glass: dark at its rim and around its hole, and light that comes through shines on the far side.
@@ -244,7 +265,7 @@ def bead(canvas: Canvas) -> Cover:
         spots.region,
         (spots.region > 0) & (radius < 0.56),
         torch.zeros_like(radius),
-        torch.atan2(spots.dy, spots.dx) + torch.pi / 2,
+        spots.around + torch.pi / 2,
         torch.zeros_like(radius),
         shade,
         hash01(spots.number, seed + 3),
@@ -252,7 +273,7 @@ def bead(canvas: Canvas) -> Cover:
         (spots.dx * steep, spots.dy * steep),
         torch.full_like(radius, 2.0),
     )
-    return details(canvas, pieces, _thin(canvas, 0.45))
+    return details(canvas, pieces, spots.thin)
 
 
 PIECES: dict[str, Callable[[Canvas], Cover]] = {

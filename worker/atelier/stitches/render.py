@@ -14,6 +14,7 @@ from worker.atelier.stitches.camera import in_hoop, on_garment, perspective, pho
 from worker.atelier.stitches.canvas import Canvas, Cover
 from worker.atelier.stitches.digitise import Plans, digitise
 from worker.atelier.stitches.fabric import weave
+from worker.atelier.stitches.fields import groups
 from worker.atelier.stitches.label_map import SUPERSAMPLING, LabelMap
 from worker.atelier.stitches.light import lay_on_cloth, shade_threads
 from worker.atelier.stitches.lines import LINES, rows
@@ -42,10 +43,8 @@ def render_batch(plans: Plans, styles: list[StitchStyle], *, camera: float = 1.0
         raise ValueError(f"{len(plans)} designs for {len(styles)} styles")
     side = plans.region.shape[-1] // SUPERSAMPLING
     out = torch.empty(len(styles), 3, side, side, device=plans.region.device)
-    for family in dict.fromkeys(s.family for s in styles):
-        chosen = [i for i, s in enumerate(styles) if s.family == family]
-        index = torch.tensor(chosen, device=out.device)
-        out[index] = _render_family(plans[index], [styles[i] for i in chosen], camera, askew)
+    for _, places, index in groups([s.family for s in styles], out.device):
+        out[index] = _render_family(plans[index], [styles[i] for i in places], camera, askew)
     return out
 
 
@@ -84,8 +83,7 @@ def _cloth(canvas: Canvas) -> Tensor:
     """Every style's cloth in the colour of its design's ground."""
     ground = canvas.plans.palette[:, 0, :, None, None]
     out = torch.empty(len(canvas.styles), 3, canvas.size, canvas.size, device=canvas.device)
-    for fabric in dict.fromkeys(s.fabric for s in canvas.styles):
-        index = torch.tensor([i for i, s in enumerate(canvas.styles) if s.fabric == fabric], device=canvas.device)
+    for fabric, _, index in groups([s.fabric for s in canvas.styles], canvas.device):
         out[index] = weave(fabric, ground[index], canvas.seed[index], canvas.size)
     return out
 
@@ -133,10 +131,8 @@ def _applique(canvas: Canvas, cloth: Tensor) -> Tensor:
     inks = plans.inks_of(plans.region)
     patch = torch.empty_like(cloth)
     kinds = ("felt", "plain", "twill", "felt")
-    for kind in dict.fromkeys(kinds):
-        index = torch.tensor([i for i, s in enumerate(canvas.styles) if kinds[s.seed % 4] == kind], device=cloth.device)
-        if len(index):
-            patch[index] = weave(kind, inks[index], canvas.seed[index], canvas.size, salt=1)
+    for kind, _, index in groups([kinds[s.seed % 4] for s in canvas.styles], canvas.device):
+        patch[index] = weave(kind, inks[index], canvas.seed[index], canvas.size, salt=1)
     inside = plans.region > 0
     picture = lay_on_cloth(canvas, patch, inside, None, cloth)
     half = canvas.length("spacing") * 2.2
