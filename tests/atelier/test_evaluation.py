@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from tests.engine.tiny_base import save_tiny_base
 from worker.atelier.cli import atelier
 from worker.atelier.designs import colour_words
+from worker.atelier.evaluation import bench as bench_module
 from worker.atelier.evaluation import blocks, control, examples, judge, photos, probe, run, sheets, text, transfer
 from worker.atelier.evaluation.autoencoder import blurred, psnr, texture_distance
 from worker.atelier.evaluation.bench import Bench
@@ -71,7 +72,7 @@ def brief_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
         sample_designs=0,
         preview_every=0,
     )
-    for module in (transfer, photos, probe):
+    for module in (bench_module, probe):
         monkeypatch.setattr(module, "train_config", lambda *_, **__: few)
 
 

@@ -13,7 +13,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from worker.atelier import network, recipe
 from worker.atelier.autoencoder import build_autoencoder, encoder_of, normalise_latents
 from worker.atelier.base import Phase, Trainer, draw_batch, split_prompts
-from worker.atelier.corpus import CHUNK, LANES, SEWN, VIEWS, WEARERS, Drafts, Pool, partner, style_number, wearer_of
+from worker.atelier.corpus import Pool
+from worker.atelier.drafts import CHUNK, LANES, SEWN, VIEWS, WEARERS, Drafts, partner, style_number, style_of
 from worker.atelier.loop import Averaged, warmup_decay
 from worker.atelier.network import INFO, LATENT_CHANNELS, build_unet
 from worker.atelier.stitches import HELD_OUT_FAMILIES
@@ -86,7 +87,7 @@ def test_neighbours_wear_one_style_and_held_out_families_are_worn_by_none() -> N
             others = partner(designs, torch.full_like(designs, view), torch.full_like(designs, step))
             for design, other in zip(designs.tolist(), others.tolist(), strict=True):
                 assert other != design
-                assert wearer_of(other, view)[0] == wearer_of(design, view)[0]
+                assert style_of(other, view) == style_of(design, view)
     assert not {style_number(n, 0).family for n in range(200)} & set(HELD_OUT_FAMILIES)
 
 

@@ -16,7 +16,8 @@ import torch
 from diffusers import AutoencoderTiny
 from torch import Tensor
 
-from worker.atelier.corpus import SEWN, Pool
+from worker.atelier.corpus import Pool
+from worker.atelier.drafts import SEWN
 from worker.atelier.loop import Averaged, autocast, log_line, save_state, warmup_decay
 from worker.atelier.network import LATENT_CHANNELS
 
@@ -42,7 +43,9 @@ def _crops(pool: Pool, count: int) -> Tensor:
     device, side = pool.device, min(CROP, pool.size)
     design = torch.randint(0, pool.count, (count, 1, 1, 1), device=device)
     sewn = torch.rand(count, 1, 1, 1, device=device) < SEWN_SHARE
-    view = torch.where(sewn, torch.randint(*_range(SEWN), design.shape, device=device), torch.randint_like(design, 2))
+    view = torch.where(
+        sewn, torch.randint(SEWN[0], SEWN[-1] + 1, design.shape, device=device), torch.randint_like(design, 2)
+    )
     corner = torch.randint(0, pool.size - side + 1, (2, count, 1, 1, 1), device=device)
     steps = torch.arange(side, device=device)
     rows, columns = steps.view(1, 1, -1, 1), steps.view(1, 1, 1, -1)
@@ -56,10 +59,6 @@ def _crops(pool: Pool, count: int) -> Tensor:
     turned = torch.rand(count, 1, 1, 1, device=device) < 0.5
     crops = torch.where(turned, crops.transpose(2, 3), crops)
     return crops.float().div(127.5).sub(1)
-
-
-def _range(views: tuple[int, int]) -> tuple[int, int]:
-    return views[0], views[-1] + 1
 
 
 def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from worker.atelier.corpus import SEWN, WEARERS, WORDINGS, Pool, partner
+from worker.atelier.corpus import Pool
+from worker.atelier.drafts import SEWN, WEARERS, WORDINGS, partner
 from worker.atelier.loop import Averaged, autocast, log_line, save_atomically, save_state, warmup_decay
 from worker.atelier.network import INFO, Network, build_scheduler
 from worker.atelier.text import PROMPT_TOKENS
@@ -242,19 +243,18 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seen, self.average.steps = state["counts"]
 
-    def save(self, *, state: bool = True) -> None:
+    def save(self) -> None:
         """Averaged weights to the base's folder, everything else to the work folder."""
         save_state(self.folder, self.average, lambda: self.network.save(self.folder, self.folder / "vae"))
-        if state:
-            save_atomically(
-                {
-                    "live": [p.detach() for p in self.parameters],
-                    "average": self.average.values,
-                    "optimiser": self.optimiser.state_dict(),
-                    "counts": [self.step, self.seen, self.average.steps],
-                },
-                self.work / "state.pt",
-            )
+        save_atomically(
+            {
+                "live": [p.detach() for p in self.parameters],
+                "average": self.average.values,
+                "optimiser": self.optimiser.state_dict(),
+                "counts": [self.step, self.seen, self.average.steps],
+            },
+            self.work / "state.pt",
+        )
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean squared error of the velocity over a batch, each sample at its own timestep."""

@@ -30,8 +30,9 @@ def corpus(
     """Fetches the icons and draws the corpus once, to be read by every later training."""
     from rich.progress import Progress
 
-    from worker.atelier.corpus import CHUNK, Drafts, Pool
+    from worker.atelier.corpus import Pool
     from worker.atelier.designs import fetch_icons
+    from worker.atelier.drafts import CHUNK, Drafts
     from worker.atelier.text import PROMPT_TOKENS
 
     fetch_icons(work / "icons")

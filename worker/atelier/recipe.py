@@ -13,7 +13,8 @@ from torch import Tensor
 
 from worker.atelier.autoencoder import encoder_of, train_autoencoder
 from worker.atelier.base import Phase, Trainer, draw_batch
-from worker.atelier.corpus import CHUNK, Drafts, Pool
+from worker.atelier.corpus import Pool
+from worker.atelier.drafts import CHUNK, Drafts
 from worker.atelier.network import INFO, LATENT_CHANNELS
 from worker.atelier.text import PROMPT_TOKENS
 from worker.engine.base_info import INFO_FILE, BaseInfo

@@ -21,8 +21,10 @@ from worker.atelier.evaluation.cases import Case, held_out_cases
 from worker.engine.adapter import Adapter, style_on
 from worker.engine.bases import Base, image_to_tensor, load_base, tensor_to_image
 from worker.engine.colour import Picture, to_image
-from worker.engine.config import RenderConfig, render_config
+from worker.engine.config import RenderConfig, render_config, train_config
 from worker.engine.infer import sew
+from worker.engine.seeds import normal
+from worker.engine.train import PairInput, TrainedStyle, train_style
 
 Figures = dict[str, Any]
 """JSON values."""
@@ -130,6 +132,13 @@ class Bench:
         with style_on(self.base, adapter):
             return np.asarray(sew(self.base, [to_image(design)], [seed], config)[0])
 
+    def train(self, words: str, source: PairInput, preset: str) -> TrainedStyle:
+        """A style by the product's own training, with a bar."""
+        # What the maps and samples of a report would show is measured here in other ways.
+        config = train_config(preset, analysis_steps=0, sample_designs=0, preview_every=0)
+        with self.showing(words) as progress:
+            return train_style(self.base, source, config, progress)
+
     def encoded(self, picture: Picture) -> Tensor:
         """Latents [1, C, h, w] of a picture."""
         return self.base.encode_images(image_to_tensor([to_image(picture)]))
@@ -194,7 +203,7 @@ def write_json(path: Path, values: Any) -> None:
 
 def noise_like(shape: Sequence[int], seed: int, device: torch.device) -> Tensor:
     """Standard normal noise, the same on every device."""
-    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed)).to(device)
+    return normal(tuple(shape), torch.Generator().manual_seed(seed), device)
 
 
 def mean(values: Iterable[float]) -> float:

@@ -13,10 +13,9 @@ from worker.atelier.evaluation.bench import Bench, Figures
 from worker.atelier.evaluation.sheets import contact_sheet
 from worker.engine.adapter import Adapter
 from worker.engine.colour import Picture, to_image
-from worker.engine.config import train_config
 from worker.engine.infer import Renderer, RenderRequest
 from worker.engine.prepare import prepare_reference
-from worker.engine.train import PairInput, train_style
+from worker.engine.train import PairInput
 
 COUNT = 6
 DESIGNS = 2
@@ -48,9 +47,7 @@ def learnt(bench: Bench, name: str, photo: Image.Image) -> tuple[Adapter, Figure
     report: Figures = {}
 
     def train() -> bytes:
-        config = train_config("default", analysis_steps=0, sample_designs=0, preview_every=0)
-        with bench.showing(f"photos: {name}") as progress:
-            style = train_style(bench.base, PairInput(photo), config, progress)
+        style = bench.train(f"photos: {name}", PairInput(photo), "default")
         report.update(style.report["metrics"], seconds=style.report["seconds"], warnings=style.report["warnings"])
         return style.adapter
 

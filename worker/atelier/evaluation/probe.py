@@ -38,17 +38,14 @@ def run_job(job: str, base: Base, picture: Image.Image) -> None:
     Raises:
         ValueError: no such job.
     """
+    if job not in JOBS:
+        raise ValueError(f"no job {job!r}; there are {', '.join(JOBS)}")
     kind, _, which = job.partition("_")
     if kind == "train":
         train_style(base, PairInput(picture), train_config(which))
-    elif job == "preview_draft":
-        config = render_config("flat", small=base.info.split_prompts, quality="draft")
-        Renderer(base).render(None, RenderRequest(design=picture, config=config))
-    elif job == "preview_final":
-        config = render_config("flat", small=base.info.split_prompts, quality="final")
-        Renderer(base).render(None, RenderRequest(design=picture, config=config))
     else:
-        raise ValueError(f"no job {job!r}; there are {', '.join(JOBS)}")
+        config = render_config("flat", small=base.info.split_prompts, quality=which)
+        Renderer(base).render(None, RenderRequest(design=picture, config=config))
 
 
 def probe(job: str, folder: Path, picture: Path) -> dict[str, Any]:

@@ -17,9 +17,8 @@ from worker.atelier.evaluation.sheets import contact_sheet
 from worker.atelier.stitches import HELD_OUT_FAMILIES, StitchStyle
 from worker.engine.adapter import Adapter
 from worker.engine.colour import Picture, to_image
-from worker.engine.config import train_config
 from worker.engine.pairs import Pair
-from worker.engine.train import PairInput, train_style
+from worker.engine.train import PairInput
 
 RAISED = ("knot", "bead", "sequin", "chenille", "towel", "puff")
 """Families that a shop would render with the preset for raised work."""
@@ -34,13 +33,10 @@ def learnt(bench: Bench, case: Case, style: StitchStyle, preset: str, name: str)
     The adapter is kept in `out` for as long as the base is the same, so that a broken run goes on.
     """
     sewn, flat = to_image(case.sewn(style)), to_image(case.flat)
-    # What the maps and samples of a report would show is measured here in other ways.
-    config = train_config(preset, analysis_steps=0, sample_designs=0, preview_every=0)
     source = PairInput(sewn, caption=case.name, pair=Pair(sewn, flat, case.mask, "artwork", {}))
 
     def train() -> bytes:
-        with bench.showing(f"transfer: {name}") as progress:
-            return train_style(bench.base, source, config, progress).adapter
+        return bench.train(f"transfer: {name}", source, preset).adapter
 
     return Adapter.from_bytes(bench.kept(f"{name}-{preset}.safetensors", train))
 
