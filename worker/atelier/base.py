@@ -22,6 +22,7 @@ from worker.atelier.corpus import Pool
 from worker.atelier.drafts import SEWN, WEARERS, WORDINGS, partner
 from worker.atelier.loop import Averaged, autocast, log_line, save_atomically, save_state, warmup_decay
 from worker.atelier.network import INFO, Network, build_scheduler
+from worker.atelier.optimiser import TwoOptimisers
 from worker.atelier.text import PROMPT_TOKENS
 from worker.engine.control import Residuals, add_residuals
 from worker.engine.prompts import embed_tokens
@@ -33,10 +34,12 @@ READING_EAGERNESS = 2.0
 TEXT_EAGERNESS = 0.3
 """The text encoders know their words already; their embeddings stay as they were distilled."""
 VIEW_SHARES = (0.15, 0.17, 0.34, 0.34)
-READ_SHARE = 0.35
+READ_SHARE = 0.5
 """Share of the embroideries that are given tokens of a reference in the same style."""
-NO_CONTROL, ONE_BRANCH = 0.25, 0.12
-"""Shares of the samples without any control, and with the tile or the edges alone."""
+WORDS_ALONE = 0.1
+"""Share of the samples without any control, unless said otherwise: what they teach takes a GPU."""
+ONE_BRANCH = 0.1
+"""Shares of the samples with the tile alone, and with the edges alone."""
 
 
 class SplitPrompt:
@@ -117,7 +120,7 @@ def _window(source: Tensor, leading: tuple[Tensor, ...], top: Tensor, left: Tens
     return source[(*(index.view(-1, 1, 1, 1) for index in leading), channels, rows, columns)]
 
 
-def draw_batch(pool: Pool, count: int, window: int) -> Batch:
+def draw_batch(pool: Pool, count: int, window: int, words_alone: float = WORDS_ALONE) -> Batch:
     """`count` samples of `window` px: whole pictures or crops, with prompts, control and a reference."""
     device, factor = pool.device, pool.size // pool.latents.shape[-1]
     known = pool.ready
@@ -154,9 +157,9 @@ def draw_batch(pool: Pool, count: int, window: int) -> Batch:
     full = torch.full_like(top, pool.size)
     ids = [full, full, top * factor, left * factor, full * 0 + window, full * 0 + window]
     fate = torch.rand(count, device=device)
-    tile_alone = (fate >= NO_CONTROL) & (fate < NO_CONTROL + ONE_BRANCH)
-    edge_alone = (fate >= NO_CONTROL + ONE_BRANCH) & (fate < NO_CONTROL + 2 * ONE_BRANCH)
-    both = fate >= NO_CONTROL + 2 * ONE_BRANCH
+    tile_alone = (fate >= words_alone) & (fate < words_alone + ONE_BRANCH)
+    edge_alone = (fate >= words_alone + ONE_BRANCH) & (fate < words_alone + 2 * ONE_BRANCH)
+    both = fate >= words_alone + 2 * ONE_BRANCH
     return Batch(
         latents,
         tile,
@@ -198,7 +201,7 @@ class Trainer:
         work: Where the training's state is kept.
         text: Folder of the distilled text encoders, for a new base.
         device: Where it trains.
-        compiled: Compile the UNet for whole pictures: a minute, then about twice as fast on a GPU.
+        compiled: Compile the UNet: minutes, then about twice as fast on a GPU. Needs a C++ compiler on a CPU.
     """
 
     def __init__(self, folder: Path, work: Path, text: Path, device: str = "cpu", *, compiled: bool = False) -> None:
@@ -209,7 +212,7 @@ class Trainer:
         for module in self.network.modules():
             module.to(device)
             module.train()
-        for module in (self.network.unet, self.network.tile, self.network.edge):
+        for module in (self.network.unet, self.network.tile, self.network.edge, self.network.reader):
             module.to(memory_format=torch.channels_last)
         split_prompts(self.network.unet, self.network.reader.tokens)
         self.compiled: Any = torch.compile(self.network.unet, dynamic=False) if compiled else None
@@ -217,16 +220,7 @@ class Trainer:
         self.parameters = [p for _, p in named]
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(not _frozen(name))
-        groups: dict[float, list[Tensor]] = {}
-        for name, parameter in named:
-            groups.setdefault(_eagerness(name), []).append(parameter)
-        self.optimiser = torch.optim.AdamW(
-            [{"params": group, "eagerness": eagerness} for eagerness, group in groups.items()],
-            PEAK_RATE,
-            betas=(0.9, 0.98),
-            weight_decay=0.01,
-            fused=device.startswith("cuda"),
-        )
+        self.optimiser = TwoOptimisers(named, _eagerness, PEAK_RATE, fused=device.startswith("cuda"))
         self.average = Averaged(self.parameters, 0.9985)
         self.step = self.seen = 0
         state = work / "state.pt"
@@ -275,8 +269,9 @@ class Trainer:
                 1,
             )
             residuals = self._control(batch)
-            # Crops come in other shapes, each of which would be compiled anew.
-            unet = self.compiled if batch.whole and self.compiled is not None else network.unet
+            # Crops come in another shape, which is compiled anew: a CPU trains long enough for that to pay.
+            pays = batch.whole or self.device == "cpu"
+            unet = self.compiled if pays and self.compiled is not None else network.unet
             velocity = unet(
                 (a * clean + s * eps).contiguous(memory_format=torch.channels_last),
                 t,
@@ -310,6 +305,7 @@ class Trainer:
         minutes: float,
         phases: list[Phase],
         *,
+        words_alone: float = WORDS_ALONE,
         decay_from: float = 0.6,
         peak: float = PEAK_RATE,
         save_every: float = 5.0,
@@ -321,6 +317,7 @@ class Trainer:
             pool: Rendered designs with latents; may grow meanwhile.
             minutes: Wall-clock time; the rate falls over the last part of it.
             phases: What is looked at when.
+            words_alone: Share of the samples that are drawn without control.
             decay_from: Share of the time after which the rate falls.
             peak: Highest rate.
             save_every: Minutes between checkpoints.
@@ -337,14 +334,12 @@ class Trainer:
         while (done := (time.monotonic() - begin) / (60 * minutes)) < 1:
             if pool.failure:
                 raise RuntimeError("the corpus could not be rendered") from pool.failure
-            for group in self.optimiser.param_groups:
-                course = warmup_decay(self.step - first, done, warmup=100, decay_from=decay_from)
-                group["lr"] = peak * group["eagerness"] * course
+            self.optimiser.set_rate(peak * warmup_decay(self.step - first, done, warmup=100, decay_from=decay_from))
             phase = phases[min(int((ends <= done * float(ends[-1])).sum()), len(phases) - 1)]
             window = list(phase.windows)[int(torch.multinomial(torch.tensor(list(phase.windows.values())), 1))]
             count = max(4, phase.batch * pool.size**2 // window**2)
-            loss = self.loss(draw_batch(pool, count, window))
-            self.optimiser.zero_grad(set_to_none=True)
+            loss = self.loss(draw_batch(pool, count, window, words_alone))
+            self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
             self.optimiser.step()

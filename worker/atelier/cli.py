@@ -71,7 +71,8 @@ def train(
     crops: Annotated[int, typer.Option(help="Crops in a step of the autoencoder.")] = 32,
     designs: Annotated[int, typer.Option(help="Corpus to draw meanwhile, unless one is saved.")] = 6000,
     workers: Annotated[int, typer.Option(help="Processes that draft designs.")] = 1,
-    compiled: Annotated[bool, typer.Option(help="Compile the UNet: pays on a GPU.")] = False,
+    compiled: Annotated[bool, typer.Option(help="Compile the UNet; on a CPU that needs a C++ compiler.")] = False,
+    words: Annotated[float, typer.Option(min=0, max=0.8, help="Share drawn from words alone; 0.25 on a GPU.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Of the corpus.")] = 0,
     folder: Folder = WEIGHTS,
     work: Work = WORK,
@@ -84,7 +85,7 @@ def train(
 
     if not (work / "pool.pt").exists():
         fetch_icons(work / "icons")
-    budget = Budget(autoencoder, minutes, designs, workers, batch, crops, compiled, seed)
+    budget = Budget(autoencoder, minutes, designs, workers, batch, crops, compiled, words, seed)
     make_base(folder, work, parts, budget, device, typer.echo)
 
 

@@ -12,7 +12,7 @@ from diffusers import AutoencoderTiny
 from torch import Tensor
 
 from worker.atelier.autoencoder import encoder_of, train_autoencoder
-from worker.atelier.base import Phase, Trainer, draw_batch
+from worker.atelier.base import WORDS_ALONE, Phase, Trainer, draw_batch
 from worker.atelier.corpus import Pool
 from worker.atelier.drafts import CHUNK, Drafts
 from worker.atelier.network import INFO, LATENT_CHANNELS
@@ -35,7 +35,8 @@ class Budget:
         workers: Processes that draft designs.
         batch: Samples of a whole picture in a step.
         crops: Crops in a step of the autoencoder.
-        compiled: Whether to compile the UNet: pays on a GPU.
+        compiled: Whether to compile the UNet.
+        words: Share of the samples that are drawn from words alone.
         seed: Of the corpus; another one for another session's designs.
     """
 
@@ -46,6 +47,7 @@ class Budget:
     batch: int = 8
     crops: int = 32
     compiled: bool = False
+    words: float = WORDS_ALONE
     seed: int = 0
 
 
@@ -61,7 +63,7 @@ def warm_up(trainer: Trainer, pool: Pool, batch: int) -> None:
     """Runs a step on whole pictures without learning: a compiler takes its minute here."""
     for _ in range(2):
         trainer.loss(draw_batch(pool, batch, pool.size)).backward()  # type: ignore[no-untyped-call]
-    trainer.optimiser.zero_grad(set_to_none=True)
+    trainer.optimiser.zero_grad()
 
 
 def make_base(
@@ -118,7 +120,7 @@ def make_base(
     pool.encode_with(encoder_of(vae, device), LATENT_CHANNELS, FACTOR)
     say(f"{pool.ready} designs encoded")
     if budget.base > 0:
-        trainer.run(pool, budget.base, phases(budget.batch), report=say)
+        trainer.run(pool, budget.base, phases(budget.batch), words_alone=budget.words, report=say)
     say(f"done: {pool.count} designs, {trainer.seen} samples")
     return trainer
 

@@ -26,6 +26,9 @@ from worker.engine.checkpoint import Snapshot
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 """The layers of every attention layer that get a LoRA."""
 
+TOKENS = "reference_tokens"
+"""Manifest entry: what a base's reader made of the reference, ``[R][C]``; style blocks read it after the prompt."""
+
 _ADAPTER = "default"
 _KEY = re.compile(r"unet\.(?P<layer>.+)\.lora_(?P<side>[AB])\.weight")
 
@@ -119,8 +122,11 @@ def applied(unet: nn.Module, adapter: Adapter | None, scale: float = 1.0) -> Ite
 @contextmanager
 def style_on(base: Base, adapter: Adapter | None) -> Iterator[None]:
     """Inside, the base draws in the adapter's style, its prompts routed to the adapter's own style blocks."""
-    blocks = base.info.style_blocks if adapter is None else tuple(adapter.manifest["style_blocks"])
-    with base.style_blocks(blocks), applied(base.unet, adapter):
+    manifest = {} if adapter is None else adapter.manifest
+    blocks = tuple(manifest.get("style_blocks", base.info.style_blocks))
+    tokens = manifest.get(TOKENS)
+    read = None if tokens is None else torch.tensor([tokens])
+    with base.style_blocks(blocks), base.reference_tokens(read), applied(base.unet, adapter):
         yield
 
 

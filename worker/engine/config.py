@@ -55,6 +55,8 @@ class TrainConfig:
         crop: side in pixels of the random windows a step looks at; ``None``: whole images.
         unnamed_share: share of steps whose prompts name no content: a design that is uploaded has no name either.
         control_tile, control_edge: how much of the pair's own control is given in training; 0: none, the paper's way.
+        warm_start: the style blocks also read what the base's reference reader sees in the embroidery, in training and
+            ever after: a start from which less is left to learn. For bases that have a reader.
         optimiser: ``paper`` shares one AdamW among the three updates; ``separate`` gives each its own moments.
         generated_weight, contrastive_weight: of the generated pair's loss and of the contrastive loss.
         block_choice: ``base`` takes the base's style blocks; ``lowest:K`` and ``gap`` choose by measured similarity.
@@ -77,6 +79,7 @@ class TrainConfig:
     unnamed_share: float = 0.0
     control_tile: float = 0.0
     control_edge: float = 0.0
+    warm_start: bool = False
     optimiser: Literal["paper", "separate"] = "paper"
     generated_weight: float = 0.1
     contrastive_weight: float = 1e-4

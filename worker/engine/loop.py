@@ -114,6 +114,8 @@ class Training:
         """Runs what is left of both stages."""
         config = self.config
         self._resume()
+        if config.warm_start and config.preview_every and self.step == 0:
+            self._preview()
         with self.clock.stage("stage_one"):
             self._steps("stage_one", config.stage_one_steps, [(self.material.training, 1.0)])
         if config.total_steps <= config.stage_one_steps:

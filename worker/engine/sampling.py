@@ -45,10 +45,10 @@ def conditions(
 ) -> Conditions:
     """Prompts for one content ("" for none) as the base was trained to read them."""
     plain = base.encode_prompts([content])
-    prompt = base.encode_prompts([base.info.style_prompt(content)]) if styled else plain
     negative = base.encode_prompts([config.negative_prompt]) if config.guidance != 1 else None
     if config.route:
-        return Conditions(plain, prompt.hidden, negative, residuals)
+        return Conditions(plain, base.style_hidden(content) if styled else plain.hidden, negative, residuals)
+    prompt = base.encode_prompts([base.info.style_prompt(content)]) if styled else plain
     return Conditions(prompt, None, negative, residuals)
 
 
@@ -150,6 +150,11 @@ def _guided(base: Base, x: Tensor, t: Tensor, given: Conditions, guidance: float
     residuals = given.residuals
     if residuals is not None and len(residuals.mid) > 1:
         residuals = residuals.each(lambda tensor: torch.cat([tensor, tensor]))
+    if given.style is not None and given.style.shape[1] != negative.hidden.shape[1]:
+        # A reference's tokens make one side longer.
+        away = base.predict(x, steps, negative, time_ids, None, given.residuals)
+        towards = base.predict(x, steps, positive, time_ids, given.style, given.residuals)
+        return away + guidance * (towards - away)
     style = None if given.style is None else torch.cat([negative.hidden, full(given.style)])
     out = base.predict(
         torch.cat([x, x]), steps.repeat(2), Prompts.join([negative, positive]), time_ids, style, residuals

@@ -30,7 +30,7 @@ MOTIF_SHARE = 0.35
 
 @dataclass(frozen=True)
 class Wording:
-    """One way to name a pair: ``content`` embeds c_des, batch 1; ``style`` ``[1, L, C]`` are c_emb's hidden states."""
+    """One way to name a pair: ``content`` embeds c_des, batch 1; ``style`` ``[1, L, C]`` is what style blocks read."""
 
     content: Prompts
     style: Tensor
@@ -38,7 +38,7 @@ class Wording:
     @classmethod
     def of(cls, base: Base, caption: str) -> Wording:
         """c_des is ``caption``; "" names the style alone."""
-        return cls(base.encode_prompts([caption]), base.encode_prompts([base.info.style_prompt(caption)]).hidden)
+        return cls(base.encode_prompts([caption]), base.style_hidden(caption))
 
 
 @dataclass(frozen=True)

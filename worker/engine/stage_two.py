@@ -48,19 +48,32 @@ def adapter_changes(base: Base, lora: TrainingLora, batch: Batch) -> tuple[Tenso
     plain = {"time_ids": batch.time_ids, "residuals": batch.residuals}
     with torch.no_grad():
         content = base.predict(noisy, batch.timesteps, batch.content, **plain)  # type: ignore[arg-type]
-        # theta_0 under both prompts in one call: the routed half differs in what its style blocks read.
         with lora.off():
-            both = base.predict(
-                torch.cat([noisy, noisy]),
-                torch.cat([batch.timesteps, batch.timesteps]),
-                Prompts.join([batch.content, batch.content]),
-                torch.cat([batch.time_ids, batch.time_ids]),
-                style=torch.cat([batch.content.hidden, batch.style]),
-                residuals=None if batch.residuals is None else batch.residuals.each(lambda t: torch.cat([t, t])),
-            )
-        base_content, base_style = both.chunk(2)
+            base_content, base_style = _plain_base(base, batch)
     style = base.predict(noisy, batch.timesteps, batch.content, style=batch.style, **plain)  # type: ignore[arg-type]
     return content - base_content, style - base_style
+
+
+def _plain_base(base: Base, batch: Batch) -> tuple[Tensor, Tensor]:
+    """theta_0 on the noisy designs under the content and under the style prompt."""
+    noisy, _ = batch.designs
+    if batch.style.shape != batch.content.hidden.shape:  # a reference's tokens make the style prompt longer
+        content, styled = (
+            base.predict(noisy, batch.timesteps, batch.content, batch.time_ids, style, batch.residuals)
+            for style in (None, batch.style)
+        )
+        return content, styled
+    # Both in one call: the routed half differs in what its style blocks read.
+    both = base.predict(
+        torch.cat([noisy, noisy]),
+        torch.cat([batch.timesteps, batch.timesteps]),
+        Prompts.join([batch.content, batch.content]),
+        torch.cat([batch.time_ids, batch.time_ids]),
+        style=torch.cat([batch.content.hidden, batch.style]),
+        residuals=None if batch.residuals is None else batch.residuals.each(lambda t: torch.cat([t, t])),
+    )
+    content, styled = both.chunk(2)
+    return content, styled
 
 
 def contrastive_step(base: Base, lora: TrainingLora, updates: Updates, batch: Batch, weight: float) -> dict[str, float]:

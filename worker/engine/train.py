@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
-from worker.engine.adapter import Adapter, style_on, training_lora
-from worker.engine.bases import Base
+from worker.engine.adapter import TOKENS, Adapter, style_on, training_lora
+from worker.engine.bases import Base, image_to_tensor
 from worker.engine.blocks import BlockSimilarity, block_similarity
 from worker.engine.checkpoint import CheckpointStore, MemoryStore
 from worker.engine.config import TrainConfig, render_config
@@ -106,7 +107,9 @@ def train_style(
         progress.update("pair", 0, 1)
         pair = source.pair or build_pair(prepared, source.builder, source.artwork, config.seed)
         progress.update("pair", 1, 1)
-    material = Material.make(base, pair, source.caption, config)
+    tokens = base.read_reference(base.encode_images(image_to_tensor([pair.embroidery]))) if config.warm_start else None
+    with base.reference_tokens(tokens):
+        material = Material.make(base, pair, source.caption, config)
     with clock.stage("blocks"):
         similarity, style_blocks = _style_blocks(base, material, config)
     manifest = {
@@ -123,8 +126,11 @@ def train_style(
         "config": config.as_json(),
         "similarity": None if similarity is None else similarity.as_json(),
     }
+    if tokens is not None:
+        manifest[TOKENS] = _rounded(tokens)
     with (
         base.style_blocks(style_blocks),
+        base.reference_tokens(tokens),
         training_lora(base.unet, style_blocks, config.rank, config.seed) as lora,
     ):
         training = Training(base, lora, config, material, _rgb8(prepared.ground_rgb), progress, checkpoints, clock)
@@ -143,6 +149,25 @@ def train_style(
         "metrics": metrics,
     }
     return TrainedStyle(adapter.to_bytes(), manifest, pair, report, samples)
+
+
+def style_at_a_glance(base: Base, embroidery: Image.Image) -> Adapter:
+    """What the base's reader makes of an embroidery, at once and without training; to be rendered with, not kept.
+
+    Args:
+        base: a base with a reference reader.
+        embroidery: RGB, of the base's size.
+
+    Raises:
+        ValueError: this base has no reader.
+    """
+    tokens = base.read_reference(base.encode_images(image_to_tensor([embroidery])))
+    return Adapter({}, {"style_blocks": list(base.info.style_blocks), TOKENS: _rounded(tokens)})
+
+
+def _rounded(tokens: Tensor) -> list[list[float]]:
+    values: list[list[float]] = [[round(value, 4) for value in token] for token in tokens[0].tolist()]
+    return values
 
 
 def _style_blocks(
