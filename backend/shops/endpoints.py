@@ -7,7 +7,7 @@ from fastapi.responses import RedirectResponse
 
 from backend.core.config import Settings
 from backend.core.db import ReadSession, WriteSession
-from backend.core.errors import Forbidden
+from backend.core.errors import Forbidden, Unauthorized
 from backend.core.security import SESSION_COOKIE
 from backend.shops import repository, service
 from backend.shops.auth import CurrentShop, count_login, is_same_origin
@@ -27,8 +27,16 @@ def open_login_link(
 ) -> Response:
     """Open a login link: sets the session cookie and goes to the page. The token works once."""
     count_login(request, limiter)
-    response = RedirectResponse("/", status_code=303, headers={"Cache-Control": "no-store"})
-    _set_cookie(response, settings, service.login_with_token(session, settings, token))
+    no_store = {"Cache-Control": "no-store"}
+    try:
+        login = service.login_with_token(session, settings, token)
+    except Unauthorized:
+        # A person who follows an old link wants the page, which says what to do; a program wants the error.
+        if "text/html" not in request.headers.get("accept", ""):
+            raise
+        return RedirectResponse("/#/?login=used", status_code=303, headers=no_store)
+    response = RedirectResponse("/", status_code=303, headers=no_store)
+    _set_cookie(response, settings, login)
     return response
 
 

@@ -81,6 +81,14 @@ class TestLogin:
         assert_problem(second.get(f"/login?token={token}"), 401, "unauthorized")
         assert_problem(second.get("/v1/me"), 401, "unauthorized")
 
+    def test_a_browser_with_a_used_link_is_sent_to_the_page(self, staff, client_of):
+        token = login_token(staff)
+        first, second = client_of(), client_of()
+        first.get(f"/login?token={token}")
+        answer = second.get(f"/login?token={token}", headers={"Accept": "text/html,*/*"}, follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/#/?login=used")
+        assert "set-cookie" not in answer.headers
+
     def test_a_link_grows_old(self, staff, anyone):
         token = login_token(staff)
         with staff.database.session() as session:

@@ -151,7 +151,7 @@ class Pool:
     @torch.no_grad()
     def _catch_up(self) -> None:
         while self._encode is not None and self._encoded < self.count:
-            part = slice(self._encoded, min(self.count, self._encoded + 32))
+            part = slice(self._encoded, min(self.count, self._encoded + 4))
             pictures = self.pictures[part].flatten(0, 1).float().div(127.5).sub(1)
             self.latents[part] = self._encode(pictures).half().view_as(self.latents[part])
             self._encoded = part.stop

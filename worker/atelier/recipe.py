@@ -54,8 +54,8 @@ class Budget:
 def phases(batch: int) -> list[Phase]:
     """Textures and prompts first, from crops, four times as many; then whole pictures."""
     return [
-        Phase(0.35, {128: 0.5, 256: 0.5}, batch),
-        Phase(0.65, {128: 0.1, 256: 0.9}, batch),
+        Phase(0.6, {128: 0.6, 256: 0.4}, batch),
+        Phase(0.4, {128: 0.25, 256: 0.75}, batch),
     ]
 
 

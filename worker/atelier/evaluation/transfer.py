@@ -18,11 +18,12 @@ from worker.atelier.stitches import HELD_OUT_FAMILIES, StitchStyle
 from worker.engine.adapter import Adapter
 from worker.engine.colour import Picture, to_image
 from worker.engine.pairs import Pair
-from worker.engine.train import PairInput
+from worker.engine.train import PairInput, style_at_a_glance
 
 RAISED = ("knot", "bead", "sequin", "chenille", "towel", "puff")
 """Families that a shop would render with the preset for raised work."""
 RESAMPLINGS = 2000
+COLUMNS = ("reference", "design (distance to AE(truth))", "no adapter", "at a glance", "ours", "AE(truth)", "truth")
 SHOWN = 2
 """Designs of each style on the contact sheet."""
 
@@ -62,9 +63,9 @@ def interval(by_style: Sequence[Sequence[float]], share: float = 0.9) -> tuple[f
 
 
 def _one_style(
-    bench: Bench, style: StitchStyle, adapter: Adapter, cases: Sequence[Case]
-) -> tuple[dict[str, list[float]], list[list[Picture]]]:
-    """Distances by kind over the designs, and the pictures of each design."""
+    bench: Bench, style: StitchStyle, adapter: Adapter, glance: Adapter | None, cases: Sequence[Case]
+) -> tuple[dict[str, list[float]], list[list[Picture | None]]]:
+    """Distances by kind over the designs, and the pictures of each design: as in `COLUMNS`."""
     config = bench.render("raised" if style.family in RAISED else "flat")
     distances: dict[str, list[float]] = {}
     shown = []
@@ -77,11 +78,13 @@ def _one_style(
             "design": flat,
             "ae_truth": best,
         }
+        if glance is not None:
+            pictures["glance"] = bench.sew(flat, glance, config, number)
         for kind, picture in pictures.items():
             for goal, other in (("ae_truth", best), ("truth", truth)):
                 if kind != goal:
                     distances.setdefault(f"{kind}_to_{goal}", []).append(texture_distance(picture, other, mask))
-        shown.append([flat, pictures["no_adapter"], pictures["ours"], best, truth])
+        shown.append([flat, pictures["no_adapter"], pictures.get("glance"), pictures["ours"], best, truth])
     return distances, shown
 
 
@@ -92,7 +95,8 @@ def measure(bench: Bench) -> Figures:
 
     Returns:
         ``gain``: T = 1 - d(ours, AE(truth)) / d(no adapter, AE(truth)), a mean over designs, then over styles;
-        ``interval``: of T, 90 %; ``gain_of_means``: the same of mean distances; ``distances``: means by kind, each as
+        ``interval``: of T, 90 %; ``glance``: T of what the base's reader sees in the reference at once, without
+        training, if it has one; ``gain_of_means``: the same of mean distances; ``distances``: means by kind, each as
         ``<picture>_to_<goal>``; ``styles``: the same by style.
     """
     count, preset = bench.some(8, 2), "short" if bench.quick else "default"
@@ -100,14 +104,19 @@ def measure(bench: Bench) -> Figures:
     cases = bench.cases(designs + count)
     styles = held_out_styles(HELD_OUT_FAMILIES, count)
     by_style: list[list[float]] = []
+    at_once: list[float] = []
     found: list[Figures] = []
     rows: list[list[Picture | None]] = []
     captions: list[list[str]] = []
     for number, style in enumerate(bench.track(styles, "transfer: styles")):
         teacher = cases[designs + number]
         adapter = learnt(bench, teacher, style, preset, f"{number}-{style.family}")
-        distances, shown = _one_style(bench, style, adapter, cases[:designs])
-        by_style.append(gains(distances["ours_to_ae_truth"], distances["no_adapter_to_ae_truth"]))
+        glance = None if bench.base.reader is None else style_at_a_glance(bench.base, to_image(teacher.sewn(style)))
+        distances, shown = _one_style(bench, style, adapter, glance, cases[:designs])
+        without = distances["no_adapter_to_ae_truth"]
+        by_style.append(gains(distances["ours_to_ae_truth"], without))
+        if glance is not None:
+            at_once.append(mean(gains(distances["glance_to_ae_truth"], without)))
         found.append(
             {
                 "family": style.family,
@@ -122,19 +131,20 @@ def measure(bench: Bench) -> Figures:
                 [
                     f"{style.family}: {teacher.name}" if i == 0 else "",
                     f"{cases[i].name}: {distances['design_to_ae_truth'][i]:.2f}",
-                    f"{distances['no_adapter_to_ae_truth'][i]:.2f}",
+                    f"{without[i]:.2f}",
+                    f"{distances['glance_to_ae_truth'][i]:.2f}" if glance is not None else "",
                     f"{distances['ours_to_ae_truth'][i]:.2f} (T {by_style[-1][i]:.2f})",
                     "",
                     f"{distances['ae_truth_to_truth'][i]:.2f} from its AE",
                 ]
             )
-    columns = ["reference", "design (distance to AE(truth))", "no adapter", "ours", "AE(truth)", "truth"]
-    bench.save(contact_sheet(rows, columns, captions, bench.size), "transfer.png")
+    bench.save(contact_sheet(rows, COLUMNS, captions, bench.size), "transfer.png")
     kinds = [kind for kind in found[0] if "_to_" in kind]
     overall = {kind: mean(one[kind] for one in found) for kind in kinds}
     return {
         "gain": mean(one["gain"] for one in found),
         "interval": list(interval(by_style)),
+        "glance": mean(at_once) if at_once else None,
         "gain_of_means": mean(gains([overall["ours_to_ae_truth"]], [overall["no_adapter_to_ae_truth"]])),
         "preset": preset,
         "designs": designs,
