@@ -28,7 +28,7 @@ from worker.engine.control import Residuals, add_residuals
 from worker.engine.prompts import embed_tokens
 from worker.engine.routing import attention_blocks
 
-PEAK_RATE = 1e-3
+PEAK_RATE = 3e-3
 READING_EAGERNESS = 2.0
 """Cross-attention and the reader learn at this multiple of the rate: what a prompt says is the faintest signal."""
 TEXT_EAGERNESS = 0.3

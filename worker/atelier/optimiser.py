@@ -13,6 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+ADAM_SHARE = 0.4
+"""AdamW's rate as a share of Muon's."""
+
 
 def _as_matrix(weight: Tensor) -> Tensor:
     """[out, in] of a matrix or a convolution; a view where the weight lies in channels-last order."""
@@ -34,7 +37,7 @@ class TwoOptimisers:
     Args:
         named: Parameters with names.
         eagerness: What multiple of the rate a name learns at.
-        rate: Highest rate. Muon's steps are scaled to AdamW's size, so that one rate does for both.
+        rate: Highest rate of Muon, whose steps are scaled to the size that AdamW's would have.
         fused: AdamW's fused kernel.
     """
 
@@ -60,8 +63,9 @@ class TwoOptimisers:
 
     def set_rate(self, rate: float) -> None:
         """The rate of the next steps, before each group's own eagerness."""
-        for group in (*self.muon.param_groups, *self.adam.param_groups):
-            group["lr"] = rate * group["eagerness"]
+        for optimiser, share in ((self.muon, 1.0), (self.adam, ADAM_SHARE)):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * share * group["eagerness"]
 
     def step(self) -> None:
         """Steps every parameter that has a gradient."""
