@@ -151,3 +151,14 @@ def test_the_stock_pipeline_draws_the_same_with_the_file(base, base_folder, tmp_
             ours = scheduler.step(out, t, ours).prev_sample
     assert float((theirs - plain).abs().mean()) > 1e-3
     assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+def test_a_style_of_another_version_of_the_base_is_told_in_plain_words(base):
+    adapter = strong_adapter(base)
+    known = {"name": base.info.name, "version": base.info.version}
+    for manifest in ({"base": known}, {"base": {"name": "another"}}, {}):
+        with style_on(base, Adapter(adapter.tensors, {**adapter.manifest, **manifest})):
+            pass
+    old = Adapter(adapter.tensors, {**adapter.manifest, "base": {**known, "version": "0"}})
+    with pytest.raises(AdapterError, match="learn it again from its photo"), style_on(base, old):
+        pass

@@ -121,8 +121,18 @@ def applied(unet: nn.Module, adapter: Adapter | None, scale: float = 1.0) -> Ite
 
 @contextmanager
 def style_on(base: Base, adapter: Adapter | None) -> Iterator[None]:
-    """Inside, the base draws in the adapter's style, its prompts routed to the adapter's own style blocks."""
+    """Inside, the base draws in the adapter's style, its prompts routed to the adapter's own style blocks.
+
+    Raises:
+        AdapterError: the style belongs to another base, or to another version of this one.
+    """
     manifest = {} if adapter is None else adapter.manifest
+    learnt_on, info = manifest.get("base", {}), base.info
+    if learnt_on.get("name") == info.name and learnt_on.get("version", info.version) != info.version:
+        raise AdapterError(
+            f"This style was learnt with version {learnt_on['version']} of the base model {info.name}, and version "
+            f"{info.version} is in use now. Please let Hoop learn it again from its photo; the old one is kept."
+        )
     blocks = tuple(manifest.get("style_blocks", base.info.style_blocks))
     tokens = manifest.get(TOKENS)
     read = None if tokens is None else torch.tensor([tokens])
