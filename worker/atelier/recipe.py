@@ -18,6 +18,7 @@ from worker.atelier.drafts import CHUNK, Drafts
 from worker.atelier.network import INFO, LATENT_CHANNELS
 from worker.atelier.text import PROMPT_TOKENS
 from worker.engine.base_info import INFO_FILE, BaseInfo
+from worker.engine.bases import quiet_libraries
 
 FACTOR = 4
 ENOUGH = 1536
@@ -88,6 +89,7 @@ def make_base(
         ValueError: `folder` holds a base of another generation, which this code would ruin.
     """
     _check_generation(folder)
+    quiet_libraries()
     if not (folder / "vae").exists() and (parts / "vae").exists():
         shutil.copytree(parts / "vae", folder / "vae")
     begin = time.monotonic()

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
+from diffusers.utils.logging import disable_progress_bar as disable_diffusers_bar
 from diffusers.utils.logging import set_verbosity_error
 from PIL import Image
 from torch import Tensor, nn
@@ -302,9 +303,7 @@ def load_base(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.floa
         BaseError: the folder is missing, incomplete or damaged.
     """
     info = BaseInfo.read(folder)
-    # Both libraries draw bars over the caller's, and diffusers warns of a field that AutoencoderTiny itself writes.
-    disable_progress_bar()
-    set_verbosity_error()
+    quiet_libraries()
     options: dict[str, Any] = {"torch_dtype": dtype}
     try:
         vae_class = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8")).get("_class_name")
@@ -336,6 +335,14 @@ def load_base(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.floa
     for module in base.modules:
         module.to(device)
     return base
+
+
+def quiet_libraries() -> None:
+    """No bars of diffusers' and transformers' own: they would draw over the caller's."""
+    disable_progress_bar()
+    disable_diffusers_bar()
+    # It warns of a field that AutoencoderTiny itself writes.
+    set_verbosity_error()
 
 
 def fast_dtype(device: str) -> torch.dtype | None:
