@@ -13,7 +13,7 @@ import resvg_py
 from PIL import Image
 
 from worker.atelier.designs import label_map
-from worker.atelier.stitches import StitchStyle, render_embroidery, sample_style
+from worker.atelier.stitches import StitchStyle, render_embroidery
 from worker.engine.bases import load_base
 from worker.engine.config import train_config
 from worker.engine.progress import Progress
@@ -21,7 +21,7 @@ from worker.engine.train import PairInput, train_style
 
 SAMPLES = Path(__file__).parent.parent / "engine" / "sketches"
 PHOTO_SIZE = 512
-"""Twice the base's resolution; so that threads are still three pixels wide after scaling down, pitches are doubled."""
+"""Twice the base's resolution: threads are seven pixels apart, and still three and more after scaling down."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,9 @@ class DemoStyle:
     name: str
     design: str
     caption: str
-    family: str
     preset: str
     cloth: tuple[float, float, float]
-    changes: dict[str, object]
+    style: StitchStyle
 
 
 DEMO_STYLES = (
@@ -44,29 +43,61 @@ DEMO_STYLES = (
         "Tatami fill, glossy rayon",
         "mountain",
         "mountain badge",
-        "fill",
         "flat",
         (0.93, 0.91, 0.86),
-        {
-            "pitch": 7.0,
-            "stitch_length": 58.0,
-            "cover": 0.97,
-            "sheen": 0.7,
-            "wobble": 3.0,
-            "fuzz": 0.5,
-            "outline": 0.0,
-            "brick": 0.382,
-        },
+        StitchStyle(
+            "fill", spacing=0.45, stitch=3.6, cover=1.0, sheen=0.7, wobble=0.04, fuzz=0.2, fabric="twill", px_per_mm=16
+        ),
+    ),
+    DemoStyle(
+        "satin-stitch",
+        "Satin stitch, polyester",
+        "tulip",
+        "tulip",
+        "flat",
+        (0.88, 0.9, 0.93),
+        StitchStyle(
+            "satin",
+            "polyester",
+            spacing=0.42,
+            cover=1.0,
+            sheen=0.9,
+            fuzz=0.1,
+            relief=0.7,
+            fabric="jersey",
+            px_per_mm=16,
+        ),
     ),
     DemoStyle(
         "chenille-patch",
         "Chenille varsity patch",
         "monogram",
         "varsity monogram",
-        "chenille",
         "raised",
         (0.22, 0.26, 0.36),
-        {"pitch": 10.5, "fuzz": 0.8},
+        StitchStyle(
+            "chenille",
+            "wool",
+            weight=12,
+            spacing=1.6,
+            stitch=4.0,
+            sheen=0.12,
+            fuzz=0.8,
+            relief=0.7,
+            fabric="felt",
+            px_per_mm=7.5,
+        ),
+    ),
+    DemoStyle(
+        "cross-stitch",
+        "Cross-stitch, cotton on canvas",
+        "mushroom",
+        "mushroom",
+        "flat",
+        (0.92, 0.9, 0.84),
+        StitchStyle(
+            "cross", "cotton", weight=12, spacing=1.8, cover=0.9, sheen=0.25, fuzz=0.4, fabric="canvas", px_per_mm=9
+        ),
     ),
 )
 
@@ -87,8 +118,7 @@ def sample_photo(demo: DemoStyle, seed: int = 11) -> Image.Image:
     placed.paste(drawing, (int(side * 0.1), int(side * 0.1)))
     placed = placed.rotate(float(rng.uniform(-4, 4)), Image.Resampling.BICUBIC)
     design = label_map(np.array(placed), np.array(demo.cloth, np.float32), 6, rng)
-    style: StitchStyle = replace(sample_style(demo.family, rng), seed=seed, fabric="twill", **demo.changes)  # type: ignore[arg-type]
-    picture = render_embroidery(design, style).astype(np.float32)
+    picture = render_embroidery(design, replace(demo.style, seed=seed)).astype(np.float32)
     y, x = np.mgrid[-1 : 1 : PHOTO_SIZE * 1j, -1 : 1 : PHOTO_SIZE * 1j].astype(np.float32)
     shade = 1 + 0.05 * x - 0.07 * y - 0.06 * (x * x + y * y)
     return Image.fromarray(cv2.convertScaleAbs(picture * shade[..., None]))
