@@ -210,3 +210,28 @@ def test_optimiser_state_survives_the_round_trip(base, lora):
         again = Updates(lora, config)
         again.load(updates.state())
         assert not moved(updates.state(), again.state())
+
+
+def test_late_bias_looks_at_little_noise_oftener(base):
+    def mean(bias):
+        return float(batch_of(base, replace(CONFIG, late_bias=bias, timesteps_per_step=256)).timesteps.float().mean())
+
+    assert 440 < mean(0.0) < 560
+    assert 200 < mean(2.0) < 300  # 1000 times the mean of u^3
+
+
+def test_the_rate_falls_at_the_end_only():
+    config = train_config("short", learning_rate=1e-3, rate_decay=0.5, total_steps=10)
+    assert [round(1e3 * config.rate_at(step), 3) for step in (0, 5, 6, 9)] == [1.0, 1.0, 0.8, 0.2]
+    assert train_config("paper").rate_at(599) == 1e-4
+
+
+def test_the_rate_reaches_the_optimisers(base, lora):
+    updates = Updates(lora, CONFIG)
+    before = {name: value.clone() for name, value in lora.state().items()}
+    updates.set_rate(0.0)
+    modulation_steps(base, updates, batch_of(base))
+    assert all(torch.equal(value, before[name]) for name, value in lora.state().items())
+    updates.set_rate(1e-3)
+    modulation_steps(base, updates, batch_of(base))
+    assert not any(torch.equal(value, before[name]) for name, value in lora.state().items())

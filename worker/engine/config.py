@@ -51,7 +51,10 @@ class TrainConfig:
     Attributes:
         rank: of the LoRA; alpha equals it.
         stage_one_steps, total_steps: stage two goes on from the first to the second.
+        rate_decay: share of all steps, the last ones, over which the learning rate falls to zero.
         timesteps_per_step: noised copies of a pair in one step.
+        late_bias: how much oftener late, little noised timesteps are looked at, where stitches are drawn: timesteps
+            are distributed as u^(1 + late_bias), u uniform.
         crop: side in pixels of the random windows a step looks at; ``None``: whole images.
         unnamed_share: share of steps whose prompts name no content: a design that is uploaded has no name either.
         control_tile, control_edge: how much of the pair's own control is given in training; 0: none, the paper's way.
@@ -69,12 +72,14 @@ class TrainConfig:
     seed: int = 42
     rank: int = 32
     learning_rate: float = 1e-4
+    rate_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 1e-2
     epsilon: float = 1e-8
     stage_one_steps: int = 400
     total_steps: int = 600
     timesteps_per_step: int = 1
+    late_bias: float = 0.0
     crop: int | None = None
     unnamed_share: float = 0.0
     control_tile: float = 0.0
@@ -90,6 +95,11 @@ class TrainConfig:
     preview_every: int = 100
     sample_designs: int = 4
     sample_render: str = "flat"
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate of a step, counted from 0 over both stages."""
+        falling = self.rate_decay * self.total_steps
+        return self.learning_rate * min(1.0, (self.total_steps - step) / falling) if falling else self.learning_rate
 
     def as_json(self) -> dict[str, Any]:
         """For manifests and to tell whether a checkpoint belongs to this training."""

@@ -145,6 +145,7 @@ class Training:
                 pick = int(torch.randint(len(others), (1,), generator=source))
                 chosen.append((others[pick], config.generated_weight))
             batch = draw_batch(self.base, chosen, config, source)
+            self.updates.set_rate(config.rate_at(self.step))
             losses = modulation_steps(self.base, self.updates, batch)
             if others:
                 losses |= contrastive_step(self.base, self.lora, self.updates, batch, config.contrastive_weight)

@@ -120,7 +120,11 @@ def draw_batch(
     ]
     noises, ids, residuals = [], [], []
     steps = base.scheduler.config.num_train_timesteps
-    timesteps = torch.randint(0, steps, (len(pairs) * count,), generator=source).to(base.device)
+    shape = (len(pairs) * count,)
+    if config.late_bias:
+        timesteps = (steps * torch.rand(shape, generator=source) ** (1 + config.late_bias)).long().to(base.device)
+    else:
+        timesteps = torch.randint(0, steps, shape, generator=source).to(base.device)
     for pair, _ in pairs:
         picks = torch.randint(0, len(pair.windows), (count,), generator=source).tolist()
         for top, left in (pair.windows[pick] for pick in picks):
@@ -181,6 +185,12 @@ class Updates:
             self._optimisers = dict.fromkeys(self.KINDS, shared)
         else:
             self._optimisers = {kind: adamw(self._targets[kind]) for kind in self.KINDS}
+
+    def set_rate(self, rate: float) -> None:
+        """The learning rate from now on."""
+        for optimiser in self._optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = rate
 
     def step(self, kind: str, loss: Tensor) -> float:
         """Moves what this kind of update may move, by the gradient of ``loss``; returns the loss."""
