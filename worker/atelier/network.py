@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
-from torch import Tensor
+from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from worker.atelier.text import STYLE_WORD, TEXT_WIDTHS, load_text
@@ -116,7 +116,7 @@ class Network:
         """Every part that is trained."""
         return (self.unet, *self.text, self.tile, self.edge, self.reader)
 
-    def named_parameters(self) -> list[tuple[str, Tensor]]:
+    def named_parameters(self) -> list[tuple[str, nn.Parameter]]:
         """All weights with names, in a fixed order."""
         names = ("unet", "text", "text_2", "tile", "edge", "reader")
         return [

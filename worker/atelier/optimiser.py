@@ -71,7 +71,7 @@ class TwoOptimisers:
         """Steps every parameter that has a gradient."""
         for source, view in zip(self.sources, self.views, strict=True):
             view.grad = None if source.grad is None else _as_matrix(source.grad)
-        self.muon.step()
+        self.muon.step()  # type: ignore[no-untyped-call]
         self.adam.step()
 
     def zero_grad(self) -> None:
