@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.engine.test_train import CONFIG, SOURCE, Recorder, stitched_photo
 from worker.engine.adapter import TOKENS, Adapter
@@ -57,8 +58,12 @@ def test_tokens_stand_after_the_prompts_own_and_only_inside(reading_base):
 
 @pytest.mark.parametrize("guidance", [1.0, 1.5])
 def test_a_glance_changes_what_is_drawn_and_depends_on_the_reference(reading_base, guidance):
-    one = style_at_a_glance(reading_base, stitched_photo(32))
-    other = style_at_a_glance(reading_base, stitched_photo(32).rotate(90).point(lambda v: 255 - v))
+    def strong(photo):  # a random UNet hardly listens
+        glance = style_at_a_glance(reading_base, photo)
+        return Adapter({}, {**glance.manifest, TOKENS: (30 * np.array(glance.manifest[TOKENS])).tolist()})
+
+    one = strong(stitched_photo(32))
+    other = strong(stitched_photo(32).transpose(Image.Transpose.ROTATE_90).convert("L").convert("RGB"))
     plain, first, second = (drawn(reading_base, adapter, guidance=guidance) for adapter in (None, one, other))
     assert not np.array_equal(first, plain)
     assert not np.array_equal(first, second)
