@@ -37,9 +37,9 @@ TEXT_EAGERNESS = 0.3
 VIEW_SHARES = (0.15, 0.17, 0.34, 0.34)
 READ_SHARE = 0.75
 """Share of the embroideries that are given tokens of a reference in the same style."""
-TEXTURE_WEIGHT = 0.1
+TEXTURE_WEIGHT = 0.3
 """Of the texture loss beside the mean square of the velocity: stitches that nothing but style can tell are then
-predicted at about 0.4 of their strength instead of not at all."""
+predicted at about 0.7 of their strength instead of not at all."""
 WORDS_ALONE = 0.1
 """Share of the samples without any control, unless said otherwise: what they teach takes a GPU."""
 ONE_BRANCH = 0.1
@@ -346,7 +346,8 @@ class Trainer:
         while (done := (time.monotonic() - begin) / (60 * minutes)) < 1:
             if pool.failure:
                 raise RuntimeError("the corpus could not be rendered") from pool.failure
-            self.optimiser.set_rate(peak * warmup_decay(self.step - first, done, warmup=100, decay_from=decay_from))
+            warmup = 20 if first else 100
+            self.optimiser.set_rate(peak * warmup_decay(self.step - first, done, warmup, decay_from))
             phase = phases[min(int((ends <= done * float(ends[-1])).sum()), len(phases) - 1)]
             window = list(phase.windows)[int(torch.multinomial(torch.tensor(list(phase.windows.values())), 1))]
             count = max(4, phase.batch * pool.size**2 // window**2)
