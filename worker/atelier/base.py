@@ -30,7 +30,7 @@ from worker.engine.prompts import embed_tokens
 from worker.engine.routing import attention_blocks
 
 PEAK_RATE = 3e-3
-READING_EAGERNESS = 2.0
+READING_EAGERNESS = 3.0
 """Cross-attention and the reader learn at this multiple of the rate: what a prompt says is the faintest signal."""
 TEXT_EAGERNESS = 0.3
 """The text encoders know their words already; their embeddings stay as they were distilled."""
@@ -47,7 +47,7 @@ ONE_BRANCH = 0.1
 
 
 class SplitPrompt:
-    """Cross-attention that reads some of the tokens it is given: content ones, or style ones and a reference's.
+    """Cross-attention that reads some of the tokens it is given: content ones, or style ones or a reference's.
 
     The training's way of routing: one fixed graph that a compiler takes, equal to `PromptRouting` for the same tokens.
     """
@@ -156,7 +156,9 @@ def draw_batch(pool: Pool, count: int, window: int, words_alone: float = WORDS_A
     other = partner(design, view, torch.randint(1, WEARERS, (count,), device=device))
     other = torch.where((other < known) & sewn, other, design)
     half = pool.size // 2
-    reference = _window(pool.latents, (other, view), *corner(half), half // factor).float()
+    # From about the middle, where the motif is.
+    places = (pool.size // 8 + torch.randint(0, pool.size // 4 + 1, (2, count), device=device)) // factor
+    reference = _window(pool.latents, (other, view), places[0], places[1], half // factor).float()
 
     full = torch.full_like(top, pool.size)
     ids = [full, full, top * factor, left * factor, full * 0 + window, full * 0 + window]
@@ -271,13 +273,10 @@ class Trainer:
             prompts = embed_tokens(network.text, [ids, ids])
             content, style = prompts.hidden.chunk(2)
             reference = network.reader(batch.reference)
-            shown = torch.cat(
-                [
-                    torch.ones(count, 2 * PROMPT_TOKENS, device=self.device),
-                    batch.read[:, None].float().expand(-1, reference.shape[1]),
-                ],
-                1,
-            )
+            # Style blocks read either words or a reference: among two dozen words its few tokens would hardly be heard.
+            read = batch.read[:, None].float()
+            spans = ((torch.ones_like(read), PROMPT_TOKENS), (1 - read, PROMPT_TOKENS), (read, reference.shape[1]))
+            shown = torch.cat([given.expand(-1, length) for given, length in spans], 1)
             residuals = self._control(batch)
             # Crops come in another shape, which is compiled anew: a CPU trains long enough for that to pay.
             pays = batch.whole or self.device == "cpu"

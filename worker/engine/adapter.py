@@ -27,7 +27,7 @@ TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 """The layers of every attention layer that get a LoRA."""
 
 TOKENS = "reference_tokens"
-"""Manifest entry: what a base's reader made of the reference, ``[R][C]``; style blocks read it after the prompt."""
+"""Manifest entry: what a base's reader made of the reference, ``[R][C]``; style blocks read it instead of words."""
 
 _ADAPTER = "default"
 _KEY = re.compile(r"unet\.(?P<layer>.+)\.lora_(?P<side>[AB])\.weight")

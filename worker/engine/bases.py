@@ -150,9 +150,10 @@ class Base:
         return Prompts.join([self._prompt_cache[text] for text in prompts])
 
     def style_hidden(self, content: str) -> Tensor:
-        """What the style blocks read of ``content`` in the learnt style, ``[1, L, C]``; a reference's tokens follow."""
-        hidden = self.encode_prompts([self.info.style_prompt(content)]).hidden
-        return hidden if self._reference is None else torch.cat([hidden, self._reference], dim=1)
+        """What the style blocks read of ``content`` in the learnt style: words ``[1, L, C]``, or a reference's tokens."""
+        if self._reference is not None:
+            return self._reference
+        return self.encode_prompts([self.info.style_prompt(content)]).hidden
 
     @torch.no_grad()
     def read_reference(self, latents: Tensor) -> Tensor:
@@ -168,7 +169,7 @@ class Base:
 
     @contextmanager
     def reference_tokens(self, tokens: Tensor | None) -> Iterator[None]:
-        """Inside, :meth:`style_hidden` ends with these, from :meth:`read_reference`."""
+        """Inside, :meth:`style_hidden` gives these, from :meth:`read_reference`."""
         before, self._reference = self._reference, None if tokens is None else tokens.to(self.device)
         try:
             yield

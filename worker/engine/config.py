@@ -58,8 +58,8 @@ class TrainConfig:
         crop: side in pixels of the random windows a step looks at; ``None``: whole images.
         unnamed_share: share of steps whose prompts name no content: a design that is uploaded has no name either.
         control_tile, control_edge: how much of the pair's own control is given in training; 0: none, the paper's way.
-        warm_start: the style blocks also read what the base's reference reader sees in the embroidery, in training and
-            ever after: a start from which less is left to learn. For bases that have a reader.
+        warm_start: in place of the style prompt the style blocks read what the base's reference reader sees in the
+            embroidery, in training and ever after: a start from which less is left to learn. For bases that have one.
         optimiser: ``paper`` shares one AdamW among the three updates; ``separate`` gives each its own moments.
         generated_weight, contrastive_weight: of the generated pair's loss and of the contrastive loss.
         block_choice: ``base`` takes the base's style blocks; ``lowest:K`` and ``gap`` choose by measured similarity.

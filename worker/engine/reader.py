@@ -1,8 +1,8 @@
 """A style read at a glance: tokens for the style blocks from the latents of one photograph.
 
 Trained with the base on pictures that share a style and nothing else: the reader sees one of them while the base draws
-another, so what helps is how it is sewn and not what it shows. Its tokens stand after a prompt's own. They are a start,
-not a style: a contrastive LoRA learns more from the same photograph in minutes.
+another, so what helps is how it is sewn and not what it shows. Style blocks read its tokens instead of words. They are
+a start, not a style: a contrastive LoRA learns more from the same photograph in minutes.
 """
 
 from __future__ import annotations

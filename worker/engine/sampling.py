@@ -151,7 +151,7 @@ def _guided(base: Base, x: Tensor, t: Tensor, given: Conditions, guidance: float
     if residuals is not None and len(residuals.mid) > 1:
         residuals = residuals.each(lambda tensor: torch.cat([tensor, tensor]))
     if given.style is not None and given.style.shape[1] != negative.hidden.shape[1]:
-        # A reference's tokens make one side longer.
+        # A reference has fewer tokens than a prompt.
         away = base.predict(x, steps, negative, time_ids, None, given.residuals)
         towards = base.predict(x, steps, positive, time_ids, given.style, given.residuals)
         return away + guidance * (towards - away)

@@ -57,7 +57,7 @@ def adapter_changes(base: Base, lora: TrainingLora, batch: Batch) -> tuple[Tenso
 def _plain_base(base: Base, batch: Batch) -> tuple[Tensor, Tensor]:
     """theta_0 on the noisy designs under the content and under the style prompt."""
     noisy, _ = batch.designs
-    if batch.style.shape != batch.content.hidden.shape:  # a reference's tokens make the style prompt longer
+    if batch.style.shape != batch.content.hidden.shape:  # a reference has fewer tokens than a prompt
         content, styled = (
             base.predict(noisy, batch.timesteps, batch.content, batch.time_ids, style, batch.residuals)
             for style in (None, batch.style)
