@@ -150,7 +150,7 @@ class Base:
         return Prompts.join([self._prompt_cache[text] for text in prompts])
 
     def style_hidden(self, content: str) -> Tensor:
-        """What the style blocks read of ``content`` in the learnt style: words ``[1, L, C]``, or a reference's tokens."""
+        """What the style blocks read of ``content`` in the learnt style: words or a reference, ``[1, L, C]``."""
         if self._reference is not None:
             return self._reference
         return self.encode_prompts([self.info.style_prompt(content)]).hidden
