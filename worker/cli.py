@@ -88,6 +88,42 @@ def train(
     console.print(f"The style is in [bold]{folder}[/bold]. Try it: hoop render {folder} --brief “a red fox”")
 
 
+@style_app.command("blocks")
+def blocks(
+    photo: Annotated[Path, typer.Argument(help="Photo of one embroidery.", exists=True, dir_okay=False)],
+    artwork: Annotated[
+        Path | None, typer.Option(help="The design it was sewn from, if you have it.", exists=True, dir_okay=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Heat map to write; beside the photo when left out.")] = None,
+    caption: Annotated[str, typer.Option(help="What it shows, for example “red fox”.")] = "",
+    base: Annotated[str | None, typer.Option(help="Base model; the settings' when left out.")] = None,
+    steps: Annotated[int, typer.Option(min=10, max=1000, help="Of the inversion; the paper's are 50.")] = 50,
+) -> None:
+    """Show which of the base's blocks tell the embroidery from its design: those carry the style."""
+    from worker.engine.progress import RichProgress
+    from worker.offline import compare_blocks, open_picture
+
+    settings = _quiet_settings()
+    with RichProgress() as bars:
+        found, picture = compare_blocks(
+            settings,
+            open_picture(photo, settings),
+            open_picture(artwork, settings) if artwork else None,
+            caption=caption,
+            base=base or settings.base,
+            steps=steps,
+            progress=bars,
+        )
+    picture.save(written := out or photo.with_suffix(".blocks.png"))
+    scores = found.scores()
+    console = Console()
+    for name in sorted(scores, key=scores.__getitem__):
+        console.print(f"{scores[name]:.4f}  {name}", highlight=False)
+    for rule in ("lowest:4", "gap"):
+        console.print(f"{rule} would choose {', '.join(found.choose(rule))}", highlight=False)
+    console.print(f"The heat map is in [bold]{written}[/bold].")
+
+
 def render(
     style: Annotated[Path, typer.Argument(help="Folder of a style, or its .safetensors file.", exists=True)],
     design: Annotated[Path | None, typer.Option(help="Design to show, a picture.", exists=True, dir_okay=False)] = None,

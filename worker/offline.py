@@ -14,6 +14,7 @@ from worker.handlers import rendering_config, training_config
 from worker.runtime import Runtime
 
 if TYPE_CHECKING:
+    from worker.engine.blocks import BlockSimilarity
     from worker.engine.progress import Progress
     from worker.engine.train import TrainedStyle
 
@@ -84,6 +85,45 @@ def learn(
     if checkpoints.folder.is_dir():
         checkpoints.folder.rmdir()
     return style
+
+
+def compare_blocks(
+    settings: Settings,
+    reference: Image.Image,
+    artwork: Image.Image | None,
+    *,
+    caption: str,
+    base: str,
+    steps: int,
+    progress: "Progress",
+) -> "tuple[BlockSimilarity, Image.Image]":
+    """How unlike embroidery and design are in every block, and the heat map of it: dark is unlike, which is style.
+
+    Raises:
+        HoopError: the base is missing, or the engine refuses the photo.
+    """
+    from worker.atelier.evaluation.sheets import heat_map  # noqa: PLC0415
+    from worker.engine.blocks import SEGMENTS, block_similarity  # noqa: PLC0415
+    from worker.engine.config import train_config  # noqa: PLC0415
+    from worker.engine.loop import Material  # noqa: PLC0415
+    from worker.engine.pairs import build_pair  # noqa: PLC0415
+    from worker.engine.prepare import prepare_reference  # noqa: PLC0415
+
+    with Runtime(settings).base(base) as model:
+        progress.update("pair", 0, 1)
+        try:
+            prepared = prepare_reference(reference, model.info.resolution)
+            pair = build_pair(prepared, "artwork" if artwork else "flatten", artwork)
+        except ValueError as error:
+            raise CannotBeUsed(str(error)) from error
+        made = Material.make(model, pair, caption, train_config("paper")).training
+        progress.update("pair", 1, 1)
+        found = block_similarity(model, made.embroidery, made.design, made.named.content, steps, progress=progress)
+        chosen = model.info.style_blocks
+    rows = [f"{name} *" if name in chosen else name for name in found.blocks]
+    columns = [f"{10 * (SEGMENTS - n - 1)}-{10 * (SEGMENTS - n)} %" for n in range(SEGMENTS)]
+    title = "Unlikeness of embroidery and design in each block, by noise (* the base's style blocks)"
+    return found, heat_map([[1 - value for value in row] for row in found.similarity], rows, columns, title)
 
 
 def draw(

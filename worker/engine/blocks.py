@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from worker.engine.bases import Base, Prompts
 from worker.engine.control import Residuals
+from worker.engine.progress import Progress
 from worker.engine.routing import attention_blocks
 
 SEGMENTS = 10
@@ -135,6 +136,7 @@ def block_similarity(
     prompts: Prompts,
     steps: int,
     residuals: Residuals | None = None,
+    progress: Progress | None = None,
 ) -> BlockSimilarity:
     """Compares the latents ``[1, C, h, w]`` of one pair along ``steps`` (at least 10) steps of inversion."""
     sums: dict[str, list[float]] = {}
@@ -142,6 +144,8 @@ def block_similarity(
     with recorded_self_attention(base.unet) as found:
         for segment in invert(base, torch.cat([embroidery, design]), prompts, steps, residuals):
             counts[segment] += 1
+            if progress is not None:
+                progress.update("blocks", sum(counts), steps)
             for name, layers in found.items():
                 row = sums.setdefault(name, [0.0] * SEGMENTS)
                 row[segment] += sum(
