@@ -21,10 +21,9 @@ from torch.nn import functional
 from worker.atelier.corpus import Pool
 from worker.atelier.drafts import SEWN, WEARERS, WORDINGS, partner
 from worker.atelier.loop import Averaged, autocast, log_line, save_atomically, save_state, warmup_decay
-from worker.atelier.network import INFO, LATENT_CHANNELS, Network, build_scheduler
+from worker.atelier.network import INFO, Network, build_scheduler
 from worker.atelier.optimiser import TwoOptimisers
 from worker.atelier.text import PROMPT_TOKENS
-from worker.atelier.texture import TextureLoss
 from worker.engine.control import Residuals, add_residuals
 from worker.engine.prompts import embed_tokens
 from worker.engine.routing import attention_blocks
@@ -37,9 +36,6 @@ TEXT_EAGERNESS = 0.3
 VIEW_SHARES = (0.15, 0.17, 0.34, 0.34)
 READ_SHARE = 0.75
 """Share of the embroideries that are given tokens of a reference in the same style."""
-TEXTURE_WEIGHT = 0.3
-"""Of the texture loss beside the mean square of the velocity: stitches that nothing but style can tell are then
-predicted at about 0.7 of their strength instead of not at all."""
 WORDS_ALONE = 0.1
 """Share of the samples without any control, unless said otherwise: what they teach takes a GPU."""
 ONE_BRANCH = 0.1
@@ -232,7 +228,6 @@ class Trainer:
         state = work / "state.pt"
         if state.exists():
             self._restore(torch.load(state, map_location=device, weights_only=True))
-        self.texture = TextureLoss(LATENT_CHANNELS).to(device)
         alphas = build_scheduler().alphas_cumprod.to(device)
         self.signal, self.noise = alphas.sqrt(), (1 - alphas).sqrt()
 
@@ -257,13 +252,8 @@ class Trainer:
             self.work / "state.pt",
         )
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Losses over a batch, each sample at its own timestep.
-
-        Returns:
-            ``velocity``: mean squared error of the velocity; ``texture``: of the clean latents it stands for, see
-            `TextureLoss`; ``total``: what is trained on.
-        """
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean squared error of the velocity over a batch, each sample at its own timestep."""
         count, clean, network = len(batch.latents), batch.latents, self.network
         eps = torch.randn_like(clean)
         t = torch.randint(0, 1000, (count,), device=self.device)
@@ -291,10 +281,8 @@ class Trainer:
                 mid_block_additional_residual=residuals.mid,
                 return_dict=False,
             )[0]
-        velocity = velocity.float()
-        error = (velocity - (a * eps - s * clean)).square().mean()
-        texture = self.texture(a * (a * clean + s * eps) - s * velocity, clean)
-        return {"total": error + TEXTURE_WEIGHT * texture, "velocity": error, "texture": texture}
+        error: Tensor = velocity.float() - (a * eps - s * clean)
+        return error.square().mean()
 
     def _control(self, batch: Batch) -> Residuals:
         parts = []
@@ -340,7 +328,7 @@ class Trainer:
         torch.manual_seed(self.step)
         begin = saved = time.monotonic()
         first, start = self.step, self.seen
-        losses: list[dict[str, Tensor]] = []
+        losses: list[Tensor] = []
         ends = torch.tensor([phase.share for phase in phases]).cumsum(0)
         while (done := (time.monotonic() - begin) / (60 * minutes)) < 1:
             if pool.failure:
@@ -350,20 +338,20 @@ class Trainer:
             phase = phases[min(int((ends <= done * float(ends[-1])).sum()), len(phases) - 1)]
             window = list(phase.windows)[int(torch.multinomial(torch.tensor(list(phase.windows.values())), 1))]
             count = max(4, phase.batch * pool.size**2 // window**2)
-            found = self.losses(draw_batch(pool, count, window, words_alone))
+            loss = self.loss(draw_batch(pool, count, window, words_alone))
             self.optimiser.zero_grad()
-            found["total"].backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
             self.optimiser.step()
             self.average.update()
             self.step, self.seen = self.step + 1, self.seen + count
-            losses.append({name: value.detach() for name, value in found.items()})
+            losses.append(loss.detach())
             if self.step % 50 == 0:
-                means = {name: float(torch.stack([one[name] for one in losses]).mean()) for name in found}
+                mean = float(torch.stack(losses).mean())
                 losses.clear()
-                if not math.isfinite(means["total"]):
+                if not math.isfinite(mean):
                     raise RuntimeError(f"the training diverged at step {self.step}")
-                report(log_line("base", self.step, done, begin, self.seen - start, **means))
+                report(log_line("base", self.step, done, begin, self.seen - start, loss=mean))
             if time.monotonic() - saved > 60 * save_every:
                 self.save()
                 saved = time.monotonic()

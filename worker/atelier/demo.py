@@ -50,25 +50,6 @@ DEMO_STYLES = (
         ),
     ),
     DemoStyle(
-        "satin-stitch",
-        "Satin stitch, polyester",
-        "tulip",
-        "tulip",
-        "flat",
-        (0.88, 0.9, 0.93),
-        StitchStyle(
-            "satin",
-            "polyester",
-            spacing=0.42,
-            cover=1.0,
-            sheen=0.9,
-            fuzz=0.1,
-            relief=0.7,
-            fabric="jersey",
-            px_per_mm=16,
-        ),
-    ),
-    DemoStyle(
         "chenille-patch",
         "Chenille varsity patch",
         "monogram",
@@ -86,17 +67,6 @@ DEMO_STYLES = (
             relief=0.7,
             fabric="felt",
             px_per_mm=7.5,
-        ),
-    ),
-    DemoStyle(
-        "cross-stitch",
-        "Cross-stitch, cotton on canvas",
-        "mushroom",
-        "mushroom",
-        "flat",
-        (0.92, 0.9, 0.84),
-        StitchStyle(
-            "cross", "cotton", weight=12, spacing=1.8, cover=0.9, sheen=0.25, fuzz=0.4, fabric="canvas", px_per_mm=9
         ),
     ),
 )

@@ -63,7 +63,7 @@ def phases(batch: int) -> list[Phase]:
 def warm_up(trainer: Trainer, pool: Pool, batch: int) -> None:
     """Runs a step on whole pictures without learning: a compiler takes its minute here."""
     for _ in range(2):
-        trainer.losses(draw_batch(pool, batch, pool.size))["total"].backward()  # type: ignore[no-untyped-call]
+        trainer.loss(draw_batch(pool, batch, pool.size)).backward()  # type: ignore[no-untyped-call]
     trainer.optimiser.zero_grad()
 
 

@@ -219,6 +219,7 @@ SMALL_RENDER_PRESETS = {
         negative_prompt="",
         preview_every=3,
         refine_guidance=1.0,
+        hold_lightness=5.0,  # what is wider than a few threads is a blotch
     ),
     "raised": RenderConfig(
         preset="raised",
@@ -233,6 +234,7 @@ SMALL_RENDER_PRESETS = {
         negative_prompt="",
         preview_every=3,
         refine_guidance=1.0,
+        hold_lightness=8.0,
     ),
     "text": RenderConfig(
         preset="text",

@@ -222,7 +222,8 @@ class Renderer:
                     f"upload a design, or ask for one of the things Hoop has a drawing of: {listed}.",
                 ),
             )
-        kept = {name: getattr(asked, name) for name in ("size", "quality", "threads", "hold_lightness")}
+        kept = {name: getattr(asked, name) for name in ("size", "quality", "threads")}
+        kept["hold_lightness"] = asked.hold_lightness or flat.hold_lightness
         # The steps of a text preset are for pictures from noise; a drawing needs no more than a design.
         config = replace(flat, steps=min(asked.steps, flat.steps), **kept)
         return replace(request, brief=None, design=drawing, config=config), (

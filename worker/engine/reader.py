@@ -28,51 +28,13 @@ class _Level(nn.Module):
         return mixed
 
 
-class TextureEnergies(nn.Module):
-    """Log energies of fixed random filters in overlapping windows, at two scales: which texture is where.
-
-    Filters are 3 x 3 over all channels and sum to zero in each, so that colours do not count. Local energies of a
-    filter bank are what texture models match (Portilla and Simoncelli 2000).
-
-    Args:
-        channels: of the latents.
-        seed: of the filters.
-    """
-
-    FILTERS = 64
-    WINDOW, STRIDE = 12, 6
-    """Cells a side of the windows in which energy counts, and from one to the next."""
-    FLOOR = 0.05
-    """Added to root mean squares of latents, whose standard deviation is about 1: flat areas do not count."""
-
-    def __init__(self, channels: int, seed: int = 0) -> None:
-        super().__init__()
-        source = torch.Generator().manual_seed(seed)
-        filters = torch.randn(self.FILTERS, channels, 3, 3, generator=source)
-        filters -= filters.mean((2, 3), keepdim=True)
-        self.filters: Tensor
-        self.register_buffer("filters", filters / filters.flatten(1).norm(dim=1)[:, None, None, None], persistent=False)
-
-    def forward(self, latents: Tensor) -> list[Tensor]:
-        """Log root mean squares ``[B, FILTERS, windows, windows]`` of latents ``[B, C, h, w]``, at both scales."""
-        found = []
-        for halvings in range(2):
-            scaled = nn.functional.avg_pool2d(latents, 2) if halvings else latents
-            response = nn.functional.conv2d(scaled, self.filters)
-            # Windows cover as much of the picture at either scale.
-            window, stride = (side >> halvings for side in (self.WINDOW, self.STRIDE))
-            energy = nn.functional.avg_pool2d(response.square(), min(window, response.shape[-1]), stride)
-            found.append(torch.log((energy + 1e-8).sqrt() + self.FLOOR))
-        return found
-
-
 class ReferenceReader(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Latents of a reference to style tokens.
 
-    Statistics over the whole picture and a small perceptron on them: of learnt channels at three scales, as in
-    instance-normalised style transfer (Huang and Belongie 2017, arXiv 1703.06868), and of `TextureEnergies`. Each
-    statistic is standardised over training's references: what all of them share would drown what tells them apart, and
-    a base then learns that there is a reference and not what it shows (docs/hoop-mini.md).
+    Channel statistics over the whole picture at three scales, as in texture synthesis and in instance-normalised style
+    transfer (Huang and Belongie 2017, arXiv 1703.06868), and a small perceptron on them. Each statistic is standardised
+    over training's references: what all of them share would drown what tells them apart, and a base then learns that
+    there is a reference and not what it shows (docs/hoop-mini.md).
 
     Args:
         latent_channels: of the autoencoder.
@@ -94,8 +56,7 @@ class ReferenceReader(ModelMixin, ConfigMixin):  # type: ignore[misc]
             _Level(inner, outer, 1 if index == 0 else 2)
             for index, (inner, outer) in enumerate(zip([latent_channels, *widths[:-1]], widths, strict=True))
         )
-        self.energies = TextureEnergies(latent_channels)
-        statistics = 2 * sum(widths) + 4 * TextureEnergies.FILTERS
+        statistics = 2 * sum(widths)
         self.standardise = nn.BatchNorm1d(statistics, momentum=0.02, affine=False)
         self.enter = nn.Linear(statistics, 256)
         self.leave = nn.Linear(256, tokens * token_width)
@@ -110,9 +71,6 @@ class ReferenceReader(ModelMixin, ConfigMixin):  # type: ignore[misc]
             wide = x.float()
             mean, variance = wide.mean((2, 3)), wide.var((2, 3), correction=0)
             statistics += [mean, (variance + 1e-5).sqrt()]
-        for energy in self.energies(latents):
-            # The mean is cloth and motif together, the strongest windows are the motif.
-            statistics += [energy.float().mean((2, 3)), energy.float().amax((2, 3))]
         told = self.standardise(torch.cat(statistics, 1).to(self.enter.weight.dtype))
         hidden = nn.functional.silu(self.enter(told))
         tokens: Tensor = self.norm(self.leave(hidden).view(-1, self.tokens, self.token_width))
