@@ -127,7 +127,8 @@ TRAIN_PRESETS = {
     ),
     "short": TrainConfig(
         preset="short",
-        learning_rate=2e-3,
+        learning_rate=1e-3,
+        rate_decay=0.5,
         stage_one_steps=60,
         total_steps=70,
         timesteps_per_step=4,
