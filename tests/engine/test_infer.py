@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -61,10 +62,24 @@ def test_the_adapter_changes_the_picture_and_leaves_the_base(base):
 
 
 def test_the_colour_fix_takes_the_designs_colours(base):
-    (fixed,) = Renderer(base).render(None, REQUEST)
-    (free,) = Renderer(base).render(None, replace(REQUEST, config=replace(FLAT, colour_fix=False)))
+    own_light = replace(FLAT, hold_lightness=0.0)
+    (fixed,) = Renderer(base).render(None, replace(REQUEST, config=own_light))
+    (free,) = Renderer(base).render(None, replace(REQUEST, config=replace(own_light, colour_fix=False)))
     assert fixed.patch.tobytes() == lab_colour_fix(free.patch, fixed.design).tobytes()
     assert np.abs(rgb_to_lab(free.patch)[..., 0] - rgb_to_lab(fixed.patch)[..., 0]).mean() < 3  # its own lightness
+
+
+def test_lightness_is_held_to_the_designs_unless_told_otherwise(base):
+    held, free = (
+        Renderer(base).render(None, replace(REQUEST, config=replace(FLAT, hold_lightness=sigma)))[0]
+        for sigma in (FLAT.hold_lightness, 0.0)
+    )
+    off = [
+        np.abs(cv2.blur(rgb_to_lab(one.patch)[..., 0] - rgb_to_lab(one.design)[..., 0], (16, 16))).mean()
+        for one in (held, free)
+    ]
+    assert FLAT.hold_lightness > 0
+    assert off[0] < 0.5 * off[1]
 
 
 def test_text_from_noise_with_guidance(base):
