@@ -112,6 +112,7 @@ TRAIN_PRESETS = {
     "default": TrainConfig(
         preset="default",
         learning_rate=1e-3,
+        rate_decay=0.5,
         stage_one_steps=200,
         total_steps=260,
         timesteps_per_step=4,
