@@ -12,6 +12,7 @@ from worker.engine.adapter import TOKENS, Adapter
 from worker.engine.bases import load_base
 from worker.engine.config import render_config
 from worker.engine.infer import Renderer, RenderRequest
+from worker.engine.pairs import Pair
 from worker.engine.reader import ReferenceReader
 from worker.engine.train import style_at_a_glance, train_style
 
@@ -58,7 +59,8 @@ def test_tokens_stand_for_the_style_prompt_and_only_inside(reading_base):
 @pytest.mark.parametrize("guidance", [1.0, 1.5])
 def test_a_glance_changes_what_is_drawn_and_depends_on_the_reference(reading_base, guidance):
     def strong(photo):  # a random UNet hardly listens
-        glance = style_at_a_glance(reading_base, photo)
+        pair = Pair(photo, photo, np.ones((32, 32), bool), "artwork", {})
+        glance = style_at_a_glance(reading_base, pair, read=True)
         return Adapter({}, {**glance.manifest, TOKENS: (30 * np.array(glance.manifest[TOKENS])).tolist()})
 
     one = strong(stitched_photo(32))
@@ -74,8 +76,7 @@ def test_a_warm_start_is_shown_at_once_and_goes_with_the_style(reading_base):
     cold = train_style(reading_base, SOURCE, CONFIG)
     assert TOKENS in style.manifest
     assert TOKENS not in cold.manifest
-    # One more than the two that a cold training shows at steps 3 and 6.
-    assert len(progress.previews) == 3
+    assert len(progress.previews) == 3  # before the first step and at steps 3 and 6
     adapter = Adapter.from_bytes(style.adapter)
     forgetful = Adapter(adapter.tensors, {k: v for k, v in adapter.manifest.items() if k != TOKENS})
     assert not np.array_equal(drawn(reading_base, adapter), drawn(reading_base, forgetful))

@@ -33,13 +33,17 @@ READING_EAGERNESS = 3.0
 """Cross-attention and the reader learn at this multiple of the rate: what a prompt says is the faintest signal."""
 TEXT_EAGERNESS = 0.3
 """The text encoders know their words already; their embeddings stay as they were distilled."""
-VIEW_SHARES = (0.15, 0.17, 0.34, 0.34)
+VIEW_SHARES = (0.12, 0.08, 0.4, 0.4)
 READ_SHARE = 0.75
 """Share of the embroideries that are given tokens of a reference in the same style."""
 WORDS_ALONE = 0.1
 """Share of the samples without any control, unless said otherwise: what they teach takes a GPU."""
 ONE_BRANCH = 0.1
 """Shares of the samples with the tile alone, and with the edges alone."""
+STITCHING = (40, 640)
+"""Timesteps at which stitches are decided: before, control says all there is; after, hardly anything is left open."""
+STITCHING_SHARE = 0.5
+"""Share of the samples drawn from those timesteps alone; the others come from all."""
 
 
 class SplitPrompt:
@@ -257,6 +261,8 @@ class Trainer:
         count, clean, network = len(batch.latents), batch.latents, self.network
         eps = torch.randn_like(clean)
         t = torch.randint(0, 1000, (count,), device=self.device)
+        chosen = torch.rand(count, device=self.device) < STITCHING_SHARE
+        t = torch.where(chosen, torch.randint(*STITCHING, (count,), device=self.device), t)
         a, s = self.signal[t][:, None, None, None], self.noise[t][:, None, None, None]
         with autocast(self.device):
             ids = torch.cat([batch.content, batch.style])

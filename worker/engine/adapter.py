@@ -2,7 +2,8 @@
 
 A style adapter is one safetensors file with diffusers' key names, ``unet.<layer>.lora_A.weight`` ``[r, in]`` and
 ``unet.<layer>.lora_B.weight`` ``[out, r]``, so that any SDXL pipeline of the same base loads it by
-``load_lora_weights``; alpha equals the rank. Its manifest, JSON, is in the file's metadata under ``hoop``.
+``load_lora_weights``; alpha equals the rank. Its manifest, JSON, is in the file's metadata under ``hoop``, and in it
+the sample's own stitches, to be laid on designs.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from worker.engine.bases import Base
 from worker.engine.checkpoint import Snapshot
+from worker.engine.quilt import Swatch
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 """The layers of every attention layer that get a LoRA."""
@@ -29,6 +31,7 @@ TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 TOKENS = "reference_tokens"
 """Manifest entry: what a base's reader made of the reference, ``[R][C]``; style blocks read it instead of words."""
 
+_SWATCH = "swatch"
 _ADAPTER = "default"
 _KEY = re.compile(r"unet\.(?P<layer>.+)\.lora_(?P<side>[AB])\.weight")
 
@@ -39,14 +42,17 @@ class AdapterError(ValueError):
 
 @dataclass(frozen=True)
 class Adapter:
-    """A style adapter: ``tensors`` by diffusers' key names, ``manifest`` as JSON values."""
+    """A style adapter: ``tensors`` by diffusers' key names, ``manifest`` as JSON values, ``swatch`` of the sample."""
 
     tensors: dict[str, Tensor]
     manifest: dict[str, Any]
+    swatch: Swatch | None = None
 
     def to_bytes(self) -> bytes:
         """The safetensors file."""
-        return Snapshot(self.tensors, self.manifest).to_bytes()
+        # One entry of metadata: the order of several is chance, and the same style must give the same file.
+        swatch = {} if self.swatch is None else {_SWATCH: self.swatch.as_json()}
+        return Snapshot(self.tensors, self.manifest | swatch).to_bytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Adapter:
@@ -57,9 +63,11 @@ class Adapter:
         """
         try:
             snapshot = Snapshot.from_bytes(data)
+            kept = snapshot.values.pop(_SWATCH, None)
+            swatch = None if kept is None else Swatch.from_json(kept)
         except ValueError as error:
             raise AdapterError(f"this file is no style adapter: {error}") from error
-        adapter = cls(snapshot.tensors, snapshot.values)
+        adapter = cls(snapshot.tensors, snapshot.values, swatch)
         if not adapter.tensors or not all(_KEY.fullmatch(key) for key in adapter.tensors):
             raise AdapterError("this file is no style adapter: it holds other weights than a LoRA of a UNet")
         return adapter
@@ -179,9 +187,10 @@ class TrainingLora:
         finally:
             self._active.append(_ADAPTER)
 
-    def style_adapter(self, manifest: dict[str, Any]) -> Adapter:
+    def style_adapter(self, manifest: dict[str, Any], swatch: Swatch | None = None) -> Adapter:
         """theta_e as it is now, to keep."""
-        return Adapter({f"unet.{name}": self.parameters[name].detach().cpu().clone() for name in self.style}, manifest)
+        tensors = {f"unet.{name}": self.parameters[name].detach().cpu().clone() for name in self.style}
+        return Adapter(tensors, manifest, swatch)
 
     def state(self) -> dict[str, Tensor]:
         """theta_a as it is now."""

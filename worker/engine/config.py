@@ -162,6 +162,9 @@ class RenderConfig:
 
     Attributes:
         strength: how far the design is dissolved into noise before it is drawn again, 0 to 1 (SDEdit); from text 1.
+        lay_stitches: lay the sample's own stitches on the design first (:mod:`worker.engine.quilt`), so that what is
+            dissolved and drawn again has rows of threads already.
+        bare_strength: strength, at least, for styles that bring no stitches to lay.
         guidance: classifier-free guidance; at 1 the base runs once a step instead of twice.
         control_edge, control_tile: weights of the two control branches; 0 skips one.
         colour_fix: take lightness from the result and colour from the design.
@@ -186,6 +189,8 @@ class RenderConfig:
     preset: str = "flat"
     steps: int = 30
     strength: float = 0.95
+    lay_stitches: bool = False
+    bare_strength: float = 0.0
     guidance: float = 7.0
     control_edge: float = 0.5
     control_tile: float = 0.5
@@ -202,6 +207,11 @@ class RenderConfig:
     refine_guidance: float = 7.0
     refine_hold: float = 0.75
     hold_lightness: float = 0.0
+
+    def without_stitches(self) -> RenderConfig:
+        """The same where there are none to lay."""
+        strength = max(self.strength, self.bare_strength) if self.lay_stitches else self.strength
+        return replace(self, lay_stitches=False, strength=strength)
 
 
 RENDER_PRESETS = {

@@ -28,6 +28,7 @@ from worker.engine.notices import Notice
 from worker.engine.place import place_patch
 from worker.engine.prepare import PreparedDesign, prepare_design
 from worker.engine.progress import NullProgress, Progress
+from worker.engine.quilt import Laid, Swatch, lay_stitches
 from worker.engine.sampling import conditions, control_of, denoise, passes, tiling
 from worker.engine.seeds import generator, normal, variation_seed
 
@@ -99,6 +100,8 @@ def sew(
     content: str = "",
     on_step: Callable[[int, int, Tensor], None] | None = None,
     drafts: Sequence[Image.Image] = (),
+    swatch: Swatch | None = None,
+    masks: Sequence[Bool] = (),
 ) -> list[Image.Image]:
     """Draws prepared designs anew with whatever adapter is on the UNet, one batch.
 
@@ -110,17 +113,29 @@ def sew(
         content: what the designs show, if known.
         on_step: see :func:`worker.engine.sampling.denoise`.
         drafts: pictures to dissolve and draw again instead of the designs, one a seed, of the designs' size.
+        swatch: the sample whose stitches are laid on the designs first, if ``config`` wants that.
+        masks: true on the designs' motifs, one a design; without them motifs are found by their cloth's colour.
 
     Returns:
         One RGB picture a seed, of the designs' size.
     """
-    start = base.encode_images(image_to_tensor(drafts or designs))
+    laid: list[Laid] = []
+    if swatch is not None and config.lay_stitches and designs and not drafts:
+        of = range(len(seeds)) if len(designs) > 1 else [0] * len(seeds)
+        laid = [
+            lay_stitches(swatch, designs[i], masks[i] if masks else None, seed)
+            for i, seed in zip(of, seeds, strict=True)
+        ]
+    else:
+        config = config.without_stitches()
+    start = base.encode_images(image_to_tensor([one.picture for one in laid] or drafts or designs))
     control = control_of(base, designs, config.control_tile, config.control_edge) if designs else None
     # A second drawing with the first one's noise would only find again what that noise became.
     noise = _noise(base, seeds, start.shape[-1], "refine" if drafts else "render")
     latents = denoise(base, noise, conditions(base, content, config, control), config, start=start, on_step=on_step)
     pictures = tensor_to_image(base.decode_latents(latents))
-    flat, colours = [*(designs or drafts)], float(config.colour_fix and bool(designs))
+    colours = float(config.colour_fix and bool(designs))
+    flat = [one.colours for one in laid] or [*(designs or drafts)]
     if not (colours or config.hold_lightness):
         return pictures
     flat = flat if len(flat) == len(pictures) else flat[:1] * len(pictures)
@@ -196,7 +211,9 @@ class Renderer:
         # The style was learnt on its own cloth; sewn on it a design is nearest to what the adapter knows.
         ground = DEFAULT_GROUND if adapter is None else adapter.manifest.get("ground_rgb", DEFAULT_GROUND)
         request, notices = self._with_drawing(request, ground)
-        work = _Work(self.base, request, ground, progress, finer=_finer_threads(self.base, adapter, request.config))
+        finer = _finer_threads(self.base, adapter, request.config)
+        swatch = None if adapter is None else adapter.swatch
+        work = _Work(self.base, request, ground, progress, swatch, finer=finer)
         progress.update("prepare", 1, 1)
         with style_on(self.base, adapter):
             patches = work.patches()
@@ -271,11 +288,20 @@ class _Work:
     """
 
     def __init__(
-        self, base: Base, request: RenderRequest, ground: Sequence[float], progress: Progress, *, finer: bool
+        self,
+        base: Base,
+        request: RenderRequest,
+        ground: Sequence[float],
+        progress: Progress,
+        swatch: Swatch | None,
+        *,
+        finer: bool,
     ) -> None:
-        self.base, self.progress, self.brief = base, progress, request.brief or ""
+        self.base, self.progress, self.brief, self.swatch = base, progress, request.brief or "", swatch
         self.seeds = [variation_seed(request.seed, index) for index in range(request.variations)]
         size = _size(base, request.config)
+        if swatch is None:
+            request = replace(request, config=request.config.without_stitches())
         self.twice = request.config.quality == "final" and size > base.info.resolution
         # Finer threads can only come from the design; a brief has none.
         self.finer = finer and self.twice and request.design is not None
@@ -317,15 +343,16 @@ class _Work:
             if self.small is None:
                 pictures += imagine(self.base, self.brief, part, self.draft, report)
             else:
-                pictures += sew(self.base, [self.small.design], part, self.draft, "", report)
+                designs, masks = [self.small.design], [self.small.mask]
+                pictures += sew(self.base, designs, part, self.draft, "", report, (), self.swatch, masks)
         return pictures
 
     def _larger(self, seed: int, draft: list[Image.Image]) -> Image.Image:
-        designs = [] if self.prepared is None else [self.prepared.design]
+        designs, masks = ([], []) if self.prepared is None else ([self.prepared.design], [self.prepared.mask])
         size = (self.final.size or 0,) * 2
         enlarged = [] if self.finer else [picture.resize(size, Image.Resampling.LANCZOS) for picture in draft]
         report = self._report(self.final, 1, show=False)
-        return sew(self.base, designs, [seed], self.final, self.brief, report, enlarged)[0]
+        return sew(self.base, designs, [seed], self.final, self.brief, report, enlarged, self.swatch, masks)[0]
 
     def _runs(self) -> int:
         """Runs of the UNet on one window that the whole work takes."""

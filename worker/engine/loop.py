@@ -26,6 +26,7 @@ from worker.engine.infer import sew
 from worker.engine.pairs import Pair, build_pair
 from worker.engine.prepare import prepare_reference
 from worker.engine.progress import Progress, StageClock
+from worker.engine.quilt import Swatch
 from worker.engine.sampling import control_of
 from worker.engine.seeds import generator
 from worker.engine.stage_one import TrainingPair, Updates, Wording, draw_batch, modulation_steps, motif_windows
@@ -101,6 +102,7 @@ class Training:
     progress: Progress
     checkpoints: CheckpointStore
     clock: StageClock
+    swatch: Swatch
     step: int = 0
     losses: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in Updates.KINDS})
     generated: list[GeneratedPair] = field(default_factory=list)
@@ -114,7 +116,8 @@ class Training:
         """Runs what is left of both stages."""
         config = self.config
         self._resume()
-        if config.warm_start and config.preview_every and self.step == 0:
+        if config.preview_every and self.step == 0:
+            # The sample's stitches on its own design: something to see seconds after the photo.
             self._preview()
         with self.clock.stage("stage_one"):
             self._steps("stage_one", config.stage_one_steps, [(self.material.training, 1.0)])
@@ -185,7 +188,8 @@ class Training:
         """The pair's own design, drawn with theta_e as it is now."""
         config = render_config(self.config.sample_render, small=self.base.info.split_prompts, steps=PREVIEW_STEPS)
         with self.lora.off(), applied(self.base.unet, self.lora.style_adapter({})):
-            picture = sew(self.base, [self.material.pair.design], [self.config.seed], config, self.material.caption)[0]
+            design, seed = self.material.pair.design, self.config.seed
+            picture = sew(self.base, [design], [seed], config, self.material.caption, swatch=self.swatch)[0]
         self.progress.preview(picture)
 
     def curves(self, points: int = 60) -> dict[str, list[float]]:

@@ -27,6 +27,7 @@ from worker.engine.metrics import (
 from worker.engine.pairs import Pair, build_pair
 from worker.engine.prepare import PreparedReference, prepare_reference
 from worker.engine.progress import NullProgress, Progress, StageClock
+from worker.engine.quilt import Swatch
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ def train_style(
         progress.update("pair", 0, 1)
         pair = source.pair or build_pair(prepared, source.builder, source.artwork, config.seed)
         progress.update("pair", 1, 1)
+    swatch = _swatch(pair)
     tokens = base.read_reference(base.encode_images(image_to_tensor([pair.embroidery]))) if config.warm_start else None
     with base.reference_tokens(tokens):
         material = Material.make(base, pair, source.caption, config)
@@ -133,9 +135,10 @@ def train_style(
         base.reference_tokens(tokens),
         training_lora(base.unet, style_blocks, config.rank, config.seed) as lora,
     ):
-        training = Training(base, lora, config, material, _rgb8(prepared.ground_rgb), progress, checkpoints, clock)
+        ground = _rgb8(prepared.ground_rgb)
+        training = Training(base, lora, config, material, ground, progress, checkpoints, clock, swatch)
         training.run()
-        adapter = lora.style_adapter(manifest)
+        adapter = lora.style_adapter(manifest, swatch)
     with clock.stage("samples"):
         samples, metrics = _samples(base, adapter, pair, prepared, config, progress)
     report = {
@@ -151,18 +154,25 @@ def train_style(
     return TrainedStyle(adapter.to_bytes(), manifest, pair, report, samples)
 
 
-def style_at_a_glance(base: Base, embroidery: Image.Image) -> Adapter:
-    """What the base's reader makes of an embroidery, at once and without training; to be rendered with, not kept.
+def style_at_a_glance(base: Base, pair: Pair, *, read: bool = False) -> Adapter:
+    """A style without training, to be rendered with and not kept: the sample's stitches, to be laid on designs.
 
     Args:
-        base: a base with a reference reader.
-        embroidery: RGB, of the base's size.
+        base: the base model.
+        pair: of the base's size.
+        read: style blocks also read what the base's reader sees in the embroidery.
 
     Raises:
-        ValueError: this base has no reader.
+        ValueError: this base has no reader, and one was asked for.
     """
-    tokens = base.read_reference(base.encode_images(image_to_tensor([embroidery])))
-    return Adapter({}, {"style_blocks": list(base.info.style_blocks), TOKENS: _rounded(tokens)})
+    manifest: dict[str, Any] = {"style_blocks": list(base.info.style_blocks)}
+    if read:
+        manifest[TOKENS] = _rounded(base.read_reference(base.encode_images(image_to_tensor([pair.embroidery]))))
+    return Adapter({}, manifest, _swatch(pair))
+
+
+def _swatch(pair: Pair) -> Swatch:
+    return Swatch(pair.embroidery, pair.design, pair.mask)
 
 
 def _rounded(tokens: Tensor) -> list[list[float]]:
@@ -197,7 +207,8 @@ def _samples(
         for begin in range(0, len(designs), BATCH):
             progress.update("samples", begin, len(designs))
             part = designs[begin : begin + BATCH]
-            pictures += sew(base, part, range(config.seed + begin, config.seed + begin + len(part)), render)
+            seeds = range(config.seed + begin, config.seed + begin + len(part))
+            pictures += sew(base, part, seeds, render, swatch=adapter.swatch)
     progress.update("samples", len(designs), len(designs))
     samples = [Sample(item.words, item.picture, picture) for item, picture in zip(drawn, pictures[1:], strict=True)]
     return samples, _measured(pictures[0], pair)

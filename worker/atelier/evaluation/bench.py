@@ -130,7 +130,8 @@ class Bench:
     def sew(self, design: Picture, adapter: Adapter | None, config: RenderConfig, seed: int = 0) -> Picture:
         """A design of the base's size in a style; without an adapter in the base's general one."""
         with style_on(self.base, adapter):
-            return np.asarray(sew(self.base, [to_image(design)], [seed], config)[0])
+            swatch = None if adapter is None else adapter.swatch
+            return np.asarray(sew(self.base, [to_image(design)], [seed], config, swatch=swatch)[0])
 
     def train(self, words: str, source: PairInput, preset: str) -> TrainedStyle:
         """A style by the product's own training, with a bar."""

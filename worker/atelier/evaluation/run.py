@@ -141,7 +141,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
     ("control", "embroidered.colours", ".1f", "... embroidered"),
     ("transfer", "gain", ".2f", "T: transfer gain"),
     ("transfer", "interval", "", "... 90 % interval"),
-    ("transfer", "glance", ".2f", "... of a style read at a glance, without training"),
+    ("transfer", "glance", ".2f", "... of the reference's stitches laid on the design, without training"),
     ("transfer", "distances.ours_to_ae_truth", ".3f", "distance to AE(truth), ours"),
     ("transfer", "distances.no_adapter_to_ae_truth", ".3f", "... without an adapter"),
     ("transfer", "distances.design_to_ae_truth", ".3f", "... of the untouched design"),

@@ -28,13 +28,17 @@ SHOWN = 2
 """Designs of each style on the contact sheet."""
 
 
-def learnt(bench: Bench, case: Case, style: StitchStyle, preset: str, name: str) -> Adapter:
+def true_pair(case: Case, style: StitchStyle) -> Pair:
+    """An embroidery with the very design it was sewn from."""
+    return Pair(to_image(case.sewn(style)), to_image(case.flat), case.mask, "artwork", {})
+
+
+def learnt(bench: Bench, case: Case, pair: Pair, preset: str, name: str) -> Adapter:
     """The style of one embroidery, by the product's own training on the true pair.
 
     The adapter is kept in `out` for as long as the base is the same, so that a broken run goes on.
     """
-    sewn, flat = to_image(case.sewn(style)), to_image(case.flat)
-    source = PairInput(sewn, caption=case.name, pair=Pair(sewn, flat, case.mask, "artwork", {}))
+    source = PairInput(pair.embroidery, caption=case.name, pair=pair)
 
     def train() -> bytes:
         return bench.train(f"transfer: {name}", source, preset).adapter
@@ -63,8 +67,8 @@ def interval(by_style: Sequence[Sequence[float]], share: float = 0.9) -> tuple[f
 
 
 def _one_style(
-    bench: Bench, style: StitchStyle, adapter: Adapter, glance: Adapter | None, cases: Sequence[Case]
-) -> tuple[dict[str, list[float]], list[list[Picture | None]]]:
+    bench: Bench, style: StitchStyle, adapter: Adapter, glance: Adapter, cases: Sequence[Case]
+) -> tuple[dict[str, list[float]], list[list[Picture]]]:
     """Distances by kind over the designs, and the pictures of each design: as in `COLUMNS`."""
     config = bench.render("raised" if style.family in RAISED else "flat")
     distances: dict[str, list[float]] = {}
@@ -75,16 +79,16 @@ def _one_style(
         pictures = {
             "ours": bench.sew(flat, adapter, config, number),
             "no_adapter": bench.sew(flat, None, config, number),
+            "glance": bench.sew(flat, glance, config, number),
             "design": flat,
             "ae_truth": best,
         }
-        if glance is not None:
-            pictures["glance"] = bench.sew(flat, glance, config, number)
         for kind, picture in pictures.items():
             for goal, other in (("ae_truth", best), ("truth", truth)):
                 if kind != goal:
                     distances.setdefault(f"{kind}_to_{goal}", []).append(texture_distance(picture, other, mask))
-        shown.append([flat, pictures["no_adapter"], pictures.get("glance"), pictures["ours"], best, truth])
+        drawn = [pictures[kind] for kind in ("no_adapter", "glance", "ours")]
+        shown.append([flat, *drawn, best, truth])
     return distances, shown
 
 
@@ -95,8 +99,8 @@ def measure(bench: Bench) -> Figures:
 
     Returns:
         ``gain``: T = 1 - d(ours, AE(truth)) / d(no adapter, AE(truth)), a mean over designs, then over styles;
-        ``interval``: of T, 90 %; ``glance``: T of what the base's reader sees in the reference at once, without
-        training, if it has one; ``gain_of_means``: the same of mean distances; ``distances``: means by kind, each as
+        ``interval``: of T, 90 %; ``glance``: T of the reference's stitches, laid on the design and drawn again, without
+        training; ``gain_of_means``: the same of mean distances; ``distances``: means by kind, each as
         ``<picture>_to_<goal>``; ``styles``: the same by style.
     """
     count, preset = bench.some(8, 2), "short" if bench.quick else "default"
@@ -110,13 +114,13 @@ def measure(bench: Bench) -> Figures:
     captions: list[list[str]] = []
     for number, style in enumerate(bench.track(styles, "transfer: styles")):
         teacher = cases[designs + number]
-        adapter = learnt(bench, teacher, style, preset, f"{number}-{style.family}")
-        glance = None if bench.base.reader is None else style_at_a_glance(bench.base, to_image(teacher.sewn(style)))
+        pair = true_pair(teacher, style)
+        adapter = learnt(bench, teacher, pair, preset, f"{number}-{style.family}")
+        glance = style_at_a_glance(bench.base, pair)
         distances, shown = _one_style(bench, style, adapter, glance, cases[:designs])
         without = distances["no_adapter_to_ae_truth"]
         by_style.append(gains(distances["ours_to_ae_truth"], without))
-        if glance is not None:
-            at_once.append(mean(gains(distances["glance_to_ae_truth"], without)))
+        at_once.append(mean(gains(distances["glance_to_ae_truth"], without)))
         found.append(
             {
                 "family": style.family,
@@ -126,13 +130,13 @@ def measure(bench: Bench) -> Figures:
             }
         )
         for i in range(min(bench.some(SHOWN, designs), designs)):
-            rows.append([teacher.sewn(style) if i == 0 else None, *shown[i]])
+            rows.append([np.asarray(pair.embroidery) if i == 0 else None, *shown[i]])
             captions.append(
                 [
                     f"{style.family}: {teacher.name}" if i == 0 else "",
                     f"{cases[i].name}: {distances['design_to_ae_truth'][i]:.2f}",
                     f"{without[i]:.2f}",
-                    f"{distances['glance_to_ae_truth'][i]:.2f}" if glance is not None else "",
+                    f"{distances['glance_to_ae_truth'][i]:.2f}",
                     f"{distances['ours_to_ae_truth'][i]:.2f} (T {by_style[-1][i]:.2f})",
                     "",
                     f"{distances['ae_truth_to_truth'][i]:.2f} from its AE",
@@ -144,7 +148,7 @@ def measure(bench: Bench) -> Figures:
     return {
         "gain": mean(one["gain"] for one in found),
         "interval": list(interval(by_style)),
-        "glance": mean(at_once) if at_once else None,
+        "glance": mean(at_once),
         "gain_of_means": mean(gains([overall["ours_to_ae_truth"]], [overall["no_adapter_to_ae_truth"]])),
         "preset": preset,
         "designs": designs,

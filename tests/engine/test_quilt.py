@@ -1,0 +1,151 @@
+"""A sample's own stitches on another design."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.engine import sewn
+from tests.engine.test_adapter import strong_adapter
+from worker.engine.adapter import Adapter, AdapterError
+from worker.engine.checkpoint import Snapshot
+from worker.engine.colour import rgb_to_lab, to_image
+from worker.engine.config import render_config
+from worker.engine.infer import Renderer, RenderRequest, sew
+from worker.engine.metrics import log_gabor_distance, log_gabor_statistics, orientation_distance, orientation_histogram
+from worker.engine.quilt import Swatch, lay_stitches
+
+SIDE = 128
+
+
+def swatch(period: float = 4.0) -> Swatch:
+    labels = sewn.label_map(SIDE, SIDE)
+    return Swatch(sewn.sew(labels, period), to_image(sewn.flat(labels)), labels > 0)
+
+
+def other_design(side: int = SIDE) -> tuple[Image.Image, np.ndarray]:
+    """A green ellipse with a pale square in it, on dark cloth."""
+    picture = np.full((side, side, 3), (40, 44, 70), np.uint8)
+    cv2.ellipse(picture, (side // 2, side // 2), (int(0.4 * side), int(0.3 * side)), 20, 0, 360, (60, 140, 70), -1)
+    cv2.rectangle(picture, (side // 2 - 9, side // 2 - 9), (side // 2 + 9, side // 2 + 9), (220, 210, 160), -1)
+    return Image.fromarray(picture), np.any(picture != picture[0, 0], axis=-1)
+
+
+def stitches_of(picture, mask):
+    return log_gabor_statistics(picture, mask)
+
+
+def test_a_design_gets_the_samples_stitches():
+    """Far nearer to them than the flat design, and to threads of this width rather than another."""
+    fine, coarse = swatch(3.5), swatch(7.0)
+    design, mask = other_design()
+    wanted = stitches_of(fine.embroidery, fine.mask)
+    distances = [
+        log_gabor_distance(stitches_of(picture, mask), wanted)
+        for picture in (lay_stitches(fine, design, mask).picture, lay_stitches(coarse, design, mask).picture, design)
+    ]
+    assert distances[0] < 0.9 * distances[1], distances
+    assert distances[0] < 0.5 * distances[2], distances
+
+
+def test_threads_keep_their_direction():
+    one = swatch()
+    upright = Swatch(*(picture.rotate(90) for picture in (one.embroidery, one.design)), np.rot90(one.mask).copy())
+    design, mask = other_design()
+    for same, turned in ((one, upright), (upright, one)):
+        laid = lay_stitches(same, design, mask).picture
+        directions = orientation_histogram(laid, mask)
+        own, other = (orientation_histogram(one.embroidery, one.mask) for one in (same, turned))
+        assert orientation_distance(directions, own) < orientation_distance(directions, other)
+
+
+def test_colours_stay_the_designs():
+    design, mask = other_design()
+    laid = lay_stitches(swatch(), design, mask)
+    inside = cv2.erode(mask.astype(np.uint8), np.ones((15, 15))) > 0
+    lab, flat = rgb_to_lab(laid.picture), rgb_to_lab(design)
+    assert np.abs(lab - flat)[inside][:, 1:].mean() < 3  # what is lost to the gamut
+    assert np.array_equal(np.asarray(laid.colours)[inside], np.asarray(design)[inside])
+    assert np.abs(lab - flat)[inside][:, 0].std() > 2
+
+
+def test_the_motif_is_found_by_its_cloth():
+    design, mask = other_design()
+    assert lay_stitches(swatch(), design).picture.tobytes() == lay_stitches(swatch(), design, mask).picture.tobytes()
+
+
+def test_a_seed_is_a_choice():
+    design, mask = other_design()
+    first, again, another = (lay_stitches(swatch(), design, mask, seed).picture.tobytes() for seed in (3, 3, 4))
+    assert first == again
+    assert first != another
+
+
+@pytest.mark.parametrize("size", [(32, 32), (61, 61), (200, 151)])
+def test_any_size_of_design(size):
+    picture = other_design(256)[0].resize(size)
+    assert lay_stitches(swatch(), picture).picture.size == size
+
+
+def test_a_sample_without_stitches_lays_none():
+    flat = to_image(sewn.flat(sewn.label_map(SIDE, SIDE)))
+    nothing = Swatch(flat, flat, sewn.label_map(SIDE, SIDE) > 0)
+    design, mask = other_design()
+    laid = lay_stitches(nothing, design, mask).picture
+    assert np.abs(np.asarray(laid, int) - np.asarray(design, int)).max() <= 2
+
+
+def test_a_style_keeps_its_swatch(base):
+    given = replace(strong_adapter(base), swatch=swatch())
+    kept = Adapter.from_bytes(given.to_bytes())
+    assert kept.manifest == given.manifest
+    assert np.array_equal(kept.swatch.mask, given.swatch.mask)
+    assert kept.swatch.design.tobytes() == given.swatch.design.tobytes()
+    assert kept.swatch.embroidery.tobytes() == given.swatch.embroidery.tobytes()
+    assert kept.to_bytes() == given.to_bytes()
+    assert Adapter.from_bytes(strong_adapter(base).to_bytes()).swatch is None
+
+
+@pytest.mark.parametrize("damaged", [{}, "", dict.fromkeys(("embroidery", "design", "mask"), "AA")])
+def test_a_damaged_swatch_is_refused(base, damaged):
+    with pytest.raises(ValueError, match="not a swatch"):
+        Swatch.from_json(damaged)
+    given = strong_adapter(base)
+    with pytest.raises(AdapterError, match="no style adapter"):
+        Adapter.from_bytes(Snapshot(given.tensors, given.manifest | {"swatch": damaged}).to_bytes())
+
+
+def test_a_render_begins_with_laid_stitches(base):
+    bare = strong_adapter(base)
+    small = Swatch(*(one.resize((32, 32)) for one in (swatch().embroidery, swatch().design)), swatch().mask[::4, ::4])
+    style = Adapter.from_bytes(replace(bare, swatch=small).to_bytes())
+    config = render_config("flat", small=True, steps=10, strength=0.2, lay_stitches=True, bare_strength=0.6)
+    request = RenderRequest(design=other_design()[0], config=config)
+    progress = []
+
+    class Recorder:
+        def update(self, stage, step, total):
+            progress.append((stage, step, total))
+
+        def preview(self, image):
+            pass
+
+    laid = Renderer(base).render(style, request, Recorder())[0]
+    assert max(total for stage, _, total in progress if stage == "diffuse") == 2
+    without = Renderer(base).render(bare, request, Recorder())[0]
+    assert max(total for stage, _, total in progress if stage == "diffuse") == 6
+    assert laid.patch.tobytes() != without.patch.tobytes()
+    plain = Renderer(base).render(bare, replace(request, config=replace(config, lay_stitches=False, strength=0.6)))[0]
+    assert without.patch.tobytes() == plain.patch.tobytes()
+
+
+def test_every_seed_of_a_batch_has_its_own_laid_design(base):
+    """As drawn alone, whatever else is in the batch; a level of rounding is allowed to differ."""
+    config = render_config("flat", small=True, steps=10, strength=0.1, lay_stitches=True, hold_lightness=0.0)
+    design = other_design(32)[0]
+    many = sew(base, [design], [1, 2, 3], config, swatch=swatch())
+    alone = sew(base, [design], [2], config, swatch=swatch())
+    assert np.abs(np.asarray(many[1], int) - np.asarray(alone[0], int)).max() <= 1
+    assert many[0].tobytes() != many[1].tobytes()

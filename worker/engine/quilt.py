@@ -1,0 +1,271 @@
+"""Laying a sample's own stitches on another design: image analogies by image quilting.
+
+The pair says how a flat design looks when it is sewn: D is to E as another design is to what is made here (Hertzmann
+et al. 2001, Image Analogies). Square blocks of the sample's stitches are laid in rows, each chosen to lie about as far
+from an outline as in the sample, on the same side of it, and to go on with its neighbours; they are joined along the
+seam that shows least (Efros and Freeman 2001, Image Quilting). Only lightness is taken, relative to the ink under it,
+and which ink shows at an outline: beads and sequins do not end where the design does. Colours stay the design's.
+
+A base that is too small to make rows of threads from noise keeps those that are in its input. What is laid here is that
+input: dissolved a little and drawn again, seams close and light becomes even.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from worker.engine.colour import Bool, Float, Picture, lab_to_rgb, rgb_to_lab, to_image
+from worker.engine.control_maps import edge_map
+from worker.engine.seeds import generator
+
+__all__ = ["Laid", "Swatch", "lay_stitches"]
+
+_BLOCK: Final = 30
+_OVERLAP: Final = 8
+"""Side of a block and what two neighbours have in common, in pixels: some threads."""
+_REACH: Final = 6.0
+"""Pixels from an outline within which the ink on its other side may show."""
+_NEAR: Final = 5.0
+"""Pixels over which nearness to an outline falls to 1/e."""
+_WEIGHTS: Final = (1.0, 1.5, 1.5, 2.5, 0.5)
+"""Of nearness, of the outline's direction (two), of cloth against motif, and of lightness."""
+_LARGEST: Final = 3.0
+"""Standard deviations of the stitches' lightness at which what is taken of it ends: beyond lie wrong outlines."""
+_TOLERANCE: Final = 0.1
+"""Blocks this much worse than the best are as good: which of them is taken is chance, or one would come every time."""
+_DARKEST: Final = 120.0
+"""Added to L* before light is taken relative to it: a share of the light is about a share of L* + 16."""
+_SWAP: Final = (0.7, 12.0)
+"""A pixel shows the ink across the outline if it is that much nearer to it, and if the two are so far apart in Lab."""
+
+
+@dataclass(frozen=True, eq=False)
+class Swatch:
+    """What is kept of a sample to lay its stitches from.
+
+    Attributes:
+        embroidery: RGB, at the base's resolution.
+        design: the same motif flat, pixel on pixel.
+        mask: true on the motif.
+    """
+
+    embroidery: Image.Image
+    design: Image.Image
+    mask: Bool
+
+    def as_json(self) -> dict[str, str]:
+        """Its pictures by name, as lossless WebP in base 64."""
+        pictures = {"embroidery": self.embroidery, "design": self.design, "mask": Image.fromarray(self.mask)}
+        kept = {}
+        for name, picture in pictures.items():
+            file = io.BytesIO()
+            picture.convert("RGB").save(file, "WEBP", lossless=True)
+            kept[name] = base64.b64encode(file.getvalue()).decode("ascii")
+        return kept
+
+    @classmethod
+    def from_json(cls, kept: dict[str, str]) -> Swatch:
+        """Reads what `as_json` gave.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        try:
+            embroidery, design, mask = (
+                Image.open(io.BytesIO(base64.b64decode(kept[name]))).convert("RGB")
+                for name in ("embroidery", "design", "mask")
+            )
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise ValueError(f"not a swatch: {error}") from error
+        if not embroidery.size == design.size == mask.size:
+            raise ValueError("not a swatch: its pictures differ in size")
+        return cls(embroidery, design, np.asarray(mask)[..., 0] > 127)
+
+    @cached_property
+    def stitches(self) -> _Stitches:
+        """What blocks are cut from; taken once, for every design."""
+        return _Stitches.of(self)
+
+
+@dataclass(frozen=True)
+class Laid:
+    """A design with stitches laid on it.
+
+    Attributes:
+        picture: RGB, of the design's size.
+        colours: RGB, the same without light: the design with its outlines as the stitches have them.
+    """
+
+    picture: Image.Image
+    colours: Image.Image
+
+
+def lay_stitches(swatch: Swatch, design: Picture, mask: Bool | None = None, seed: int = 0) -> Laid:
+    """Lays a sample's stitches on a design.
+
+    Args:
+        swatch: the sample.
+        design: flat, H x W x 3; threads come as many pixels wide as in the swatch, whatever its size.
+        mask: H x W bool, true on the motif; ``None``: what is not of the colour that prevails along the border.
+        seed: of the choice between blocks that are as good.
+    """
+    flat = np.asarray(to_image(design))
+    stitches, outlines = swatch.stitches, _Outlines.of(flat)
+    lab = rgb_to_lab(flat)
+    wanted = _guide(outlines, _motif(lab) if mask is None else mask, lab)
+    laid = _quilted(stitches, wanted, np.random.default_rng(generator(seed, "stitches").initial_seed()))
+    colours = np.where(laid[..., 1:] > 0.5, outlines.across(lab), lab)
+    lit = colours.copy()
+    light = laid[..., 0] * stitches.contrast * (colours[..., 0] + _DARKEST)
+    lit[..., 0] = np.clip(colours[..., 0] + light, 0, 100)
+    return Laid(to_image(lab_to_rgb(lit)), to_image(lab_to_rgb(colours)))
+
+
+@dataclass(frozen=True)
+class _Outlines:
+    """Where the outlines of a flat design are: distance in pixels, and the direction away from the nearest one."""
+
+    distance: Float
+    x: Float
+    y: Float
+
+    @classmethod
+    def of(cls, design: Picture) -> _Outlines:
+        distance = cv2.distanceTransform((edge_map(design) == 0).astype(np.uint8), cv2.DIST_L2, 5)
+        smooth = cv2.GaussianBlur(distance, (0, 0), 1.0)
+        x, y = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
+        length = np.hypot(x, y) + np.float32(1e-3)
+        return cls(distance, x / length, y / length)
+
+    def across(self, lab: Float) -> Float:
+        """Colours on the other side of the nearest outline, [H, W, 3]; far from any, a pixel's own."""
+        rows, columns = np.mgrid[: lab.shape[0], : lab.shape[1]].astype(np.float32)
+        far = 2 * self.distance + 2
+        other = cv2.remap(
+            lab, columns - self.x * far, rows - self.y * far, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
+        )
+        near: Float = np.where((self.distance < _REACH)[..., None], other, lab)
+        return near
+
+
+def _guide(outlines: _Outlines, mask: Bool, lab: Float) -> Float:
+    """What two places must have in common to be sewn alike, [H, W, 5]."""
+    near = np.exp(-outlines.distance / _NEAR)
+    planes = (near, outlines.x * near, outlines.y * near, mask, lab[..., 0] / 100)
+    return np.stack(planes, -1).astype(np.float32) * np.array(_WEIGHTS, np.float32)
+
+
+def _motif(lab: Float) -> Bool:
+    border = np.concatenate([lab[0], lab[-1], lab[:, 0], lab[:, -1]])
+    motif: Bool = np.linalg.norm(lab - np.median(border, axis=0), axis=-1) > 4
+    return motif
+
+
+@dataclass(frozen=True)
+class _Stitches:
+    """A swatch, taken apart.
+
+    Attributes:
+        planes: [H, W, 2]: light in standard deviations, and 1 where the ink across the outline shows.
+        guide: [5] planes [H, W].
+        contrast: the standard deviation, as a share of L* + 16.
+    """
+
+    planes: Float
+    guide: tuple[Float, ...]
+    contrast: float
+
+    @classmethod
+    def of(cls, swatch: Swatch) -> _Stitches:
+        sewn, flat = rgb_to_lab(swatch.embroidery), rgb_to_lab(swatch.design)
+        outlines = _Outlines.of(swatch.design)
+        other = outlines.across(flat)
+        smooth = cv2.GaussianBlur(sewn, (0, 0), 1.0)
+        off, off_other = (np.linalg.norm(smooth - colour, axis=-1) for colour in (flat, other))
+        nearer, apart = _SWAP
+        swapped = (off_other < nearer * off) & (np.linalg.norm(flat - other, axis=-1) > apart)
+        shows = cv2.medianBlur(swapped.astype(np.float32), 3)
+        ink = np.where(shows > 0, other[..., 0], flat[..., 0])
+        light = (sewn[..., 0] - ink) / (ink + _DARKEST)
+        fine = (light - cv2.GaussianBlur(light, (0, 0), 4))[swatch.mask]
+        contrast = float(np.sqrt(np.mean(fine**2))) + 1e-3 if fine.size else 1e-3
+        planes = np.stack([np.clip(light / contrast, -_LARGEST, _LARGEST), shows], -1).astype(np.float32)
+        guide = _guide(outlines, swatch.mask, flat)
+        return cls(planes, tuple(np.ascontiguousarray(guide[..., i]) for i in range(guide.shape[-1])), contrast)
+
+
+def _places(side: int, block: int, step: int) -> Iterator[int]:
+    """Where blocks begin so that they cover `side`; the last one ends with it."""
+    yield from range(0, side - block, step)
+    yield side - block
+
+
+def _quilted(stitches: _Stitches, wanted: Float, rng: np.random.Generator) -> Float:
+    """Blocks of the stitches where the guide [H, W, 5] wants such, [H, W, 2]."""
+    height, width = wanted.shape[:2]
+    block = min(_BLOCK, height, width, *(side // 2 for side in stitches.planes.shape[:2]))
+    overlap = block * _OVERLAP // _BLOCK
+    light = np.ascontiguousarray(stitches.planes[..., 0])
+    out, known = np.zeros((height, width, 2), np.float32), np.zeros((height, width), bool)
+    for top in _places(height, block, block - overlap):
+        for left in _places(width, block, block - overlap):
+            here = np.s_[top : top + block, left : left + block]
+            old, fixed = out[here].copy(), known[here].copy()
+            cost = _mismatch(stitches.guide, wanted[here]) / block**2
+            if fixed.any():
+                there = np.ascontiguousarray(old[..., 0])
+                cost += cv2.matchTemplate(light, there, cv2.TM_SQDIFF, mask=fixed.astype(np.float32)) / fixed.sum()
+            cost = np.maximum(cost, 0)
+            rows, columns = np.nonzero(cost <= cost.min() * (1 + _TOLERANCE) + 0.02)
+            chosen = int(rng.integers(len(rows)))
+            new = stitches.planes[rows[chosen] :, columns[chosen] :][:block, :block]
+            out[here] = np.where(_seam(np.square(new - old).sum(-1), fixed)[..., None], new, old)
+            known[here] = True
+    return out
+
+
+def _mismatch(guide: tuple[Float, ...], wanted: Float) -> Float:
+    """Squared difference of a block's guide to every block of the sample's."""
+    planes = [
+        cv2.matchTemplate(plane, np.ascontiguousarray(wanted[..., i]), cv2.TM_SQDIFF) for i, plane in enumerate(guide)
+    ]
+    total: Float = np.sum(planes, axis=0)
+    return total
+
+
+def _seam(error: Float, fixed: Bool) -> Bool:
+    """True where the new block is taken: right of and below the seams of least error through what is there already."""
+    taken = np.ones_like(fixed)
+    wide, high = int(fixed.all(0).argmin()), int(fixed.all(1).argmin())
+    if fixed.all():
+        return np.zeros_like(fixed)
+    if wide:
+        taken[:, :wide] &= _cut(error[:, :wide])
+    if high:
+        taken[:high] &= _cut(error[:high].T).T
+    return taken
+
+
+def _cut(error: Float) -> Bool:
+    """True right of the path of least error from the first row to the last, which it moves by at most one a row."""
+    sums, steps = error.copy(), np.zeros(error.shape, int)
+    for row in range(1, len(error)):
+        before = np.pad(sums[row - 1], 1, constant_values=np.inf)
+        three = np.stack([before[:-2], before[1:-1], before[2:]])
+        steps[row] = three.argmin(0) - 1
+        sums[row] += three.min(0)
+    right = np.zeros(error.shape, bool)
+    column = int(sums[-1].argmin())
+    for row in range(len(error) - 1, -1, -1):
+        right[row, column:] = True
+        column += int(steps[row, column])
+    return right
