@@ -19,8 +19,8 @@ export function FineTune({ now, preset, defaults }) {
       <${Choice} label="Picture" value=${now.quality} onChange=${(/** @type {"draft" | "final"} */ quality) => set({ quality })} options=${[
         { value: "final", label: "Sharp", hint: "Shows a draft first" }, { value: "draft", label: "Draft", hint: "Quick, fewer pixels" },
       ]} />
-      ${image && html`<${RangeField} label="Strength" min=${0.3} max=${1} step=${0.05} value=${now.strength ?? values.strength} onInput=${(/** @type {number} */ strength) => set({ strength })}
-          hint="How far the picture may move away from the flat design." />
+      ${image && html`<${RangeField} label="Strength" min=${0.1} max=${1} step=${0.05} value=${now.strength ?? values.strength} onInput=${(/** @type {number} */ strength) => set({ strength })}
+          hint="How much of the picture is drawn anew." />
         <${RangeField} label="Hold the outline" min=${0} max=${1} step=${0.05} value=${now.edge ?? values.control.edge} onInput=${(/** @type {number} */ edge) => set({ edge })} />
         <${RangeField} label="Hold the colour areas" min=${0} max=${1} step=${0.05} value=${now.tile ?? values.control.tile} onInput=${(/** @type {number} */ tile) => set({ tile })} />`}
       <${RangeField} label="Guidance" min=${1} max=${10} step=${0.5} value=${now.guidance ?? values.guidance} onInput=${(/** @type {number} */ guidance) => set({ guidance })}

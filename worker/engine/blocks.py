@@ -7,7 +7,7 @@ along denoising: 0 is the noisiest tenth, 9 the last; stitches show in 5 to 9.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -57,10 +57,12 @@ def invert(
     residuals: Residuals | None = None,
     style: Tensor | None = None,
     until: float = 1.0,
+    reached: Callable[[int, Tensor], object] = lambda _timestep, _latents: None,
 ) -> Iterator[int]:
     """DDIM inversion (Song et al. 2021, arXiv 2010.02502) of clean latents ``[B, C, h, w]``, one step at a time.
 
     Yields the segment of each step right after the UNet has run. ``until`` stops early: 0.5 goes to half the noise.
+    ``reached`` is called after each step with (timestep, the latents as noisy as that).
     """
     total = base.scheduler.config.num_train_timesteps
     alphas = base.scheduler.alphas_cumprod.to(base.device)
@@ -84,6 +86,7 @@ def invert(
         )
         yield SEGMENTS - 1 - index * SEGMENTS // steps
         x = alphas[after].sqrt() * clean + (1 - alphas[after]).sqrt() * noise
+        reached(after, x)
 
 
 @dataclass(frozen=True)

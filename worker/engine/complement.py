@@ -18,6 +18,7 @@ from worker.engine.bases import Base, image_to_tensor, tensor_to_image
 from worker.engine.blocks import likeness
 from worker.engine.config import ComplementConfig, RenderConfig
 from worker.engine.drawings import Colour, draw_designs
+from worker.engine.quilt import Swatch, lay_stitches
 from worker.engine.sampling import conditions, control_of, denoise
 from worker.engine.seeds import generator, normal
 
@@ -41,6 +42,7 @@ def complementary_pairs(
     ground: Colour,
     seed: int,
     build_design: Callable[[Image.Image], Image.Image],
+    swatch: Swatch | None = None,
     on_step: Callable[[int, int], None] = lambda _step, _total: None,
 ) -> list[GeneratedPair]:
     """Generates and selects, with the LoRA of stage one on the UNet in all blocks.
@@ -53,6 +55,7 @@ def complementary_pairs(
         ground: RGB of the cloth that own designs are drawn on.
         seed: of designs and noise.
         build_design: the pair builder's way from an embroidery to its design, for pairs drawn from text.
+        swatch: the reference, for a ``config.strength`` below 1.
         on_step: called with (pictures done, of how many).
 
     Returns:
@@ -66,7 +69,7 @@ def complementary_pairs(
     render = RenderConfig(
         steps=config.steps,
         guidance=config.guidance,
-        strength=1.0,
+        strength=config.strength if swatch is not None and controlled else 1.0,
         route=base.info.split_prompts,
         negative_prompt="" if base.info.split_prompts else RenderConfig.negative_prompt,
     )
@@ -74,7 +77,10 @@ def complementary_pairs(
     for index, item in enumerate(drawn):
         residuals = control_of(base, [item.picture], 1.0, 1.0) if controlled else None
         noise = normal(tuple(embroidery.shape), generator(seed, "complement", index), base.device)
-        latents.append(denoise(base, noise, conditions(base, captions[index], render, residuals), render))
+        start = None
+        if swatch is not None and render.strength < 1:
+            start = base.encode_images(image_to_tensor([lay_stitches(swatch, item.picture, seed=seed + index).picture]))
+        latents.append(denoise(base, noise, conditions(base, captions[index], render, residuals), render, start))
         on_step(index + 1, config.count)
 
     chosen = list(range(config.count))

@@ -24,6 +24,8 @@ class ComplementConfig:
         count: N embroideries; ceil(N / 2) most like the reference's stitches, and of those ceil(N / 4) least like its
             content, are kept.
         steps, guidance: of the sampler.
+        strength: of ``controlled``: below 1 the reference's stitches are laid on the own design, which is dissolved so
+            far and drawn again; 1 draws from noise.
         feature_steps: steps of the inversion in which features are compared; 0 keeps the first ceil(N / 4) unseen.
     """
 
@@ -31,6 +33,7 @@ class ComplementConfig:
     count: int = 10
     steps: int = 30
     guidance: float = 7.0
+    strength: float = 1.0
     feature_steps: int = 50
 
     @property
@@ -62,7 +65,8 @@ class TrainConfig:
             embroidery, in training and ever after: a start from which less is left to learn. For bases that have one.
         optimiser: ``paper`` shares one AdamW among the three updates; ``separate`` gives each its own moments.
         generated_weight, contrastive_weight: of the generated pair's loss and of the contrastive loss.
-        block_choice: ``base`` takes the base's style blocks; ``lowest:K`` and ``gap`` choose by measured similarity.
+        block_choice: ``base`` takes the base's style blocks, ``all`` all, names with commas between them those blocks;
+            ``lowest:K`` and ``gap`` choose by measured similarity.
         analysis_steps: steps of the inversion behind the similarity map; 0: no map.
         checkpoint_every, preview_every: in steps; 0: never.
         sample_designs: pictures made with the finished style.
@@ -121,7 +125,9 @@ TRAIN_PRESETS = {
         control_tile=1.0,
         control_edge=1.0,
         optimiser="separate",
-        complement=ComplementConfig(source="controlled", count=8, steps=8, guidance=1.0, feature_steps=10),
+        complement=ComplementConfig(
+            source="controlled", count=8, steps=10, guidance=1.0, strength=0.5, feature_steps=10
+        ),
         analysis_steps=10,
         checkpoint_every=40,
         preview_every=40,
@@ -138,7 +144,7 @@ TRAIN_PRESETS = {
         control_tile=1.0,
         control_edge=1.0,
         optimiser="separate",
-        complement=ComplementConfig(source="controlled", count=2, steps=6, guidance=1.0, feature_steps=0),
+        complement=ComplementConfig(source="controlled", count=2, steps=8, guidance=1.0, strength=0.5, feature_steps=0),
         analysis_steps=0,
         checkpoint_every=20,
         preview_every=25,
@@ -221,9 +227,11 @@ RENDER_PRESETS = {
 
 SMALL_RENDER_PRESETS = {
     "flat": RenderConfig(
-        steps=8,
-        strength=0.8,  # above it a base of this size fills the cloth with blotches
-        guidance=1.5,
+        steps=13,
+        strength=0.3,  # seams of the laid stitches close; more of it and a small base draws its own over them
+        lay_stitches=True,
+        bare_strength=0.8,  # above it a base of this size fills the cloth with blotches
+        guidance=1.0,
         control_edge=1.0,
         control_tile=1.0,
         sampler="dpm",
@@ -235,9 +243,11 @@ SMALL_RENDER_PRESETS = {
     ),
     "raised": RenderConfig(
         preset="raised",
-        steps=8,
-        strength=0.9,
-        guidance=1.5,
+        steps=13,
+        strength=0.3,
+        lay_stitches=True,
+        bare_strength=0.9,
+        guidance=1.0,
         control_edge=0.5,
         control_tile=1.0,
         colour_fix=True,

@@ -180,6 +180,7 @@ class Training:
             ground=self.ground,
             seed=self.config.seed,
             build_design=build_design,
+            swatch=self.swatch,
             on_step=lambda step, total: self.progress.update("complement", step, total),
         )
         self._save()

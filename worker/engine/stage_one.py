@@ -194,11 +194,14 @@ class Updates:
 
     def step(self, kind: str, loss: Tensor) -> float:
         """Moves what this kind of update may move, by the gradient of ``loss``; returns the loss."""
-        optimiser = self._optimisers[kind]
         torch.autograd.backward(loss, inputs=self._targets[kind])
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        self.apply(kind)
         return float(loss.detach())
+
+    def apply(self, kind: str) -> None:
+        """Moves what has a gradient among what this kind of update may move, and forgets the gradients."""
+        self._optimisers[kind].step()
+        self._optimisers[kind].zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Tensor]:
         """Moments and step counts by ``kind/parameter/what``; a shared optimiser stands under ``design``."""

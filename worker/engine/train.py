@@ -28,6 +28,7 @@ from worker.engine.pairs import Pair, build_pair
 from worker.engine.prepare import PreparedReference, prepare_reference
 from worker.engine.progress import NullProgress, Progress, StageClock
 from worker.engine.quilt import Swatch
+from worker.engine.routing import attention_blocks
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,9 @@ def _style_blocks(
         similarity = block_similarity(base, pair.embroidery, pair.design, pair.named.content, config.analysis_steps)
     if config.block_choice == "base":
         return similarity, base.info.style_blocks
+    known, named = tuple(attention_blocks(base.unet)), tuple(config.block_choice.split(","))
+    if config.block_choice == "all" or set(named) <= set(known):
+        return similarity, known if config.block_choice == "all" else named
     if similarity is None:
         raise ValueError("choosing style blocks by similarity needs analysis_steps")
     return similarity, similarity.choose(config.block_choice)

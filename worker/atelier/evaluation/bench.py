@@ -21,7 +21,7 @@ from worker.atelier.evaluation.cases import Case, held_out_cases
 from worker.engine.adapter import Adapter, style_on
 from worker.engine.bases import Base, image_to_tensor, load_base, tensor_to_image
 from worker.engine.colour import Picture, to_image
-from worker.engine.config import RenderConfig, render_config, train_config
+from worker.engine.config import RenderConfig, TrainConfig, render_config, train_config
 from worker.engine.infer import sew
 from worker.engine.seeds import normal
 from worker.engine.train import PairInput, TrainedStyle, train_style
@@ -136,7 +136,10 @@ class Bench:
     def train(self, words: str, source: PairInput, preset: str) -> TrainedStyle:
         """A style by the product's own training, with a bar."""
         # What the maps and samples of a report would show is measured here in other ways.
-        config = train_config(preset, analysis_steps=0, sample_designs=0, preview_every=0)
+        return self.trained(words, source, train_config(preset, analysis_steps=0, sample_designs=0, preview_every=0))
+
+    def trained(self, words: str, source: PairInput, config: TrainConfig) -> TrainedStyle:
+        """A style by the product's own training with any numbers, with a bar."""
         with self.showing(words) as progress:
             return train_style(self.base, source, config, progress)
 

@@ -1,0 +1,126 @@
+"""`hoop bench`: measure methods against the truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.atelier.cli import WEIGHTS, WORK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from worker.atelier.evaluation.bench import Bench
+
+OUT = Path("build/bench")
+PAGE = Path("docs/benchmark.md")
+
+bench = typer.Typer(help="EmbroideryBench: methods against the truth.", no_args_is_help=True)
+
+Quick = Annotated[bool, typer.Option("--quick", help="A fixed cut of six styles and two designs.")]
+Folder = Annotated[Path, typer.Option(help="Base model folder, in diffusers' format.")]
+Out = Annotated[Path, typer.Option(help="Results and pictures; a broken run goes on from here.")]
+Work = Annotated[Path, typer.Option(help="Has or gets the icons that designs are made of.")]
+
+
+@contextmanager
+def _opened(folder: Path, out: Path, work: Path, device: str, *, quick: bool) -> Iterator[Bench]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from worker.atelier.evaluation.bench import Bench
+    from worker.atelier.evaluation.run import icons_for
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:<40}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield Bench(folder, out, work, icons_for(work, console.print), None, quick, progress, device)
+
+
+@bench.command()
+def make(out: Out = OUT / "suite", work: Work = WORK, size: int = 256, quick: Quick = False) -> None:
+    """Draws the suite: references, designs and the truth of each design in each style."""
+    from worker.bench.suite import embroidery_bench, write_suite
+
+    with _opened(WEIGHTS, out, work, "cpu", quick=quick) as opened:
+        suite = embroidery_bench(opened.icons, size, quick=quick)
+        write_suite(suite, out, lambda items: opened.track(items, "true pictures"))
+    typer.echo(f"{len(suite.references)} references, {len(suite.designs)} designs and their truth in {out}")
+
+
+@bench.command()
+def run(
+    *,
+    quick: Quick = False,
+    methods: Annotated[str, typer.Option(help="Names with commas between; all by default.")] = "",
+    preset: Annotated[str, typer.Option(help="Of every training: default, short or paper.")] = "",
+    folder: Folder = WEIGHTS,
+    out: Out = OUT,
+    work: Work = WORK,
+    device: str = "cpu",
+) -> None:
+    """Runs methods on the suite; what is known already is not run again."""
+    from worker.bench.methods import HEADLINE, METHODS
+    from worker.bench.report import table
+    from worker.bench.run import run as run_methods
+    from worker.bench.suite import embroidery_bench
+
+    names = [name.strip() for name in methods.split(",") if name.strip()] or list(HEADLINE if quick else METHODS)
+    with _opened(folder, out, work, device, quick=quick) as opened:
+        suite = embroidery_bench(opened.icons, opened.size, quick=quick)
+        try:
+            results = run_methods(opened, suite, preset or ("short" if quick else "default"), names)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+    typer.echo("\n".join(table(results, names)))
+
+
+@bench.command()
+def validate(*, quick: Quick = False, out: Out = OUT, work: Work = WORK, size: int = 256, designs: int = 2) -> None:
+    """Checks that the figures measure stitches: changed styles against the same ones."""
+    from worker.bench.suite import embroidery_bench
+    from worker.bench.validate import validate as validate_measures
+    from worker.bench.validate import validation_lines
+
+    with _opened(WEIGHTS, out, work, "cpu", quick=quick) as opened:
+        suite = embroidery_bench(opened.icons, size, quick=quick)
+        found = validate_measures(suite, min(designs, len(suite.designs)), lambda items: opened.track(items, "styles"))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "validation.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    typer.echo("\n".join(validation_lines(found)))
+
+
+@bench.command()
+def report(
+    out: Out = OUT, work: Work = WORK, page: Annotated[Path, typer.Option(help="Page to write.")] = PAGE
+) -> None:
+    """Writes the page from the results of `run` and `validate`."""
+    from worker.bench.report import cases_sheet, write_report
+    from worker.bench.run import read_results
+    from worker.bench.suite import embroidery_bench
+    from worker.bench.validate import validation_lines
+
+    try:
+        results = read_results(out / "results.json")
+    except FileNotFoundError as error:
+        raise typer.BadParameter(f"no results in {out}: run `hoop bench run` first") from error
+    checked: Sequence[str] = ()
+    if (out / "validation.json").exists():
+        checked = validation_lines(json.loads((out / "validation.json").read_text(encoding="utf-8")))
+    with _opened(WEIGHTS, out, work, "cpu", quick=results.about["quick"]) as opened:
+        suite = embroidery_bench(opened.icons, 256, quick=results.about["quick"])
+        sheet = page.parent / "pictures" / f"{page.stem}.jpg"
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        cases_sheet(results, suite, out).save(sheet, quality=88)
+    page.write_text(write_report(results, checked, f"pictures/{sheet.name}"), encoding="utf-8")
+    typer.echo(f"wrote {page} and {sheet}")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds `hoop bench` to the command line."""
+    app.add_typer(bench, name="bench")

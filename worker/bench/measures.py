@@ -1,0 +1,116 @@
+"""The figures a picture gets, each a number to be read beside the others: one alone misleads.
+
+Stitches are compared with the truth where the motif is; content and colours with the design; and colours once more with
+the reference, from which they must be free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+from skimage.metrics import structural_similarity
+
+from worker.atelier.evaluation.control import edge_agreement
+from worker.atelier.evaluation.judge import JudgeUnavailableError, perceptual_distance
+from worker.engine.colour import Bool, Picture, lightness
+from worker.engine.metrics import (
+    high_frequency_difference,
+    histogram_distance,
+    log_gabor_distance,
+    log_gabor_statistics,
+    orientation_distance,
+    orientation_histogram,
+    sliced_wasserstein,
+)
+
+__all__ = ["MEASURES", "Measure", "Scene", "measure", "perceptual_eye"]
+
+_DROWNED = 2.5
+"""Pixels of blur in which threads drown and outlines stay."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a picture is compared with.
+
+    Attributes:
+        design: the flat design that was to be drawn.
+        mask: true on its motif.
+        truth: the design in the reference's style.
+        reference: the reference embroidery.
+        reference_mask: true on the reference's motif.
+    """
+
+    design: Picture
+    mask: Bool
+    truth: Picture
+    reference: Picture
+    reference_mask: Bool
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure: its column's ``title``, whether less is ``lower`` = better, and how it is taken."""
+
+    title: str
+    lower: bool
+    of: Callable[[Picture, Scene], float]
+
+
+def _texture(picture: Picture, scene: Scene) -> float:
+    return log_gabor_distance(log_gabor_statistics(picture, scene.mask), log_gabor_statistics(scene.truth, scene.mask))
+
+
+def _directions(picture: Picture, scene: Scene) -> float:
+    histograms = (orientation_histogram(one, scene.mask) for one in (picture, scene.truth))
+    return orientation_distance(*histograms)
+
+
+def _structure(picture: Picture, scene: Scene) -> float:
+    soft = [cv2.GaussianBlur(lightness(one), (0, 0), _DROWNED) for one in (picture, scene.design)]
+    return float(structural_similarity(*soft, data_range=100))  # type: ignore[no-untyped-call]
+
+
+MEASURES: dict[str, Measure] = {
+    "texture": Measure("log-Gabor to truth", True, _texture),
+    "patches": Measure(
+        "patches to truth", True, lambda picture, s: sliced_wasserstein(picture, s.truth, s.mask, s.mask)
+    ),
+    "directions": Measure("directions to truth, °", True, _directions),
+    "edges": Measure("edges of design", False, lambda picture, s: edge_agreement(picture, s.design)),
+    "structure": Measure("structure of design", False, _structure),
+    "colour": Measure(
+        "colours to design", True, lambda picture, s: histogram_distance(picture, s.design, s.mask, s.mask)
+    ),
+    "freedom": Measure(
+        "colours to reference",
+        False,
+        lambda picture, s: histogram_distance(picture, s.reference, s.mask, s.reference_mask),
+    ),
+    "hfrd": Measure(
+        "HFRD x 100",
+        True,
+        lambda picture, s: 100 * high_frequency_difference(picture, s.reference, s.mask, s.reference_mask),
+    ),
+}
+"""By name, in the table's order. Formulas: `worker.engine.metrics`, `worker.atelier.evaluation.control`."""
+
+Eye = Callable[[Picture, Picture], float]
+
+
+def perceptual_eye() -> Eye | None:
+    """The distance of two pictures to a trained network; ``None`` where its packages are missing."""
+    try:
+        return perceptual_distance()
+    except JudgeUnavailableError:
+        return None
+
+
+def measure(picture: Picture, scene: Scene, eye: Eye | None = None) -> dict[str, float]:
+    """Every figure of one picture; ``perceptual``, to the truth, too where there is an eye."""
+    found = {name: round(float(one.of(picture, scene)), 5) for name, one in MEASURES.items()}
+    if eye is not None:
+        found["perceptual"] = round(eye(picture, scene.truth), 5)
+    return found

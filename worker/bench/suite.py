@@ -1,0 +1,139 @@
+"""What is measured on: reference styles, designs and briefs, always the same ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from worker.atelier.evaluation.cases import Case, held_out_cases
+from worker.atelier.held_out import HELD_OUT_BRIEFS
+from worker.atelier.stitches import HELD_OUT_FAMILIES, StitchStyle, sample_style
+from worker.engine.colour import to_image
+from worker.engine.pairs import Pair
+
+SEED = 2025
+FAMILIES = (
+    *("fill", "satin", "longshort", "contour", "run", "bean", "cross", "chenille", "towel", "sequin", "applique"),
+    *("puff", "fill", "satin", "longshort", "contour", "cross", "chenille", "sequin", "towel"),
+    *("stem", "chain", "knot", "bead", "stem", "chain", "knot", "bead", "stem", "bead"),
+)
+"""Of the 30 reference styles; the last ten are of families that the bundled base never saw in training."""
+DESIGNS, BRIEFS = 50, 20
+QUICK_STYLES, QUICK_DESIGNS = (0, 7, 20, 21, 22, 23), 2
+"""The fixed cut that fits two cores: a fill, a chenille, and one style of each family that was held out."""
+_Item = TypeVar("_Item")
+Track = Callable[[Sequence[_Item]], Iterator[_Item]]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One sample of embroidery.
+
+    Attributes:
+        number: its place among the 30.
+        style: how it is sewn; everything but colours and motif.
+        teacher: the design that it shows, which is none of the suite's designs.
+    """
+
+    number: int
+    style: StitchStyle
+    teacher: Case
+
+    @property
+    def name(self) -> str:
+        """For files and tables."""
+        return f"{self.number:02d}-{self.style.family}"
+
+    @property
+    def unseen(self) -> bool:
+        """Whether its family was held out of the bundled base's training."""
+        return self.style.family in HELD_OUT_FAMILIES
+
+    @property
+    def pair(self) -> Pair:
+        """The embroidery with the very design it was sewn from, as the builder `artwork` has it at best."""
+        sewn, flat = to_image(self.teacher.sewn(self.style)), to_image(self.teacher.flat)
+        return Pair(sewn, flat, self.teacher.mask, "artwork", {})
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Everything to measure on.
+
+    Attributes:
+        references: reference styles.
+        designs: drawn in each of them.
+        briefs: texts, of things and colours that training never showed together.
+        quick: the fixed cut.
+    """
+
+    references: tuple[Reference, ...]
+    designs: tuple[Case, ...]
+    briefs: tuple[str, ...]
+    quick: bool
+
+
+def embroidery_bench(icons: Path | None, size: int, *, quick: bool = False) -> Suite:
+    """The suite, of held-out designs.
+
+    Args:
+        icons: folder of the icon packages; ``None`` for procedural designs, which is another suite.
+        size: pixels a side.
+        quick: the fixed cut; its styles and designs are those of the whole.
+    """
+    numbers = QUICK_STYLES if quick else range(len(FAMILIES))
+    cases = held_out_cases(icons, DESIGNS + len(FAMILIES), size, SEED)
+    references = tuple(Reference(n, _style(n), cases[DESIGNS + n]) for n in numbers)
+    designs = tuple(cases[: QUICK_DESIGNS if quick else DESIGNS])
+    return Suite(references, designs, tuple(brief.text for brief in HELD_OUT_BRIEFS[:BRIEFS]), quick)
+
+
+def _style(number: int) -> StitchStyle:
+    # Photographed close, so that a design stays where it is drawn and truth and rendering lie pixel on pixel.
+    return replace(sample_style(FAMILIES[number], np.random.default_rng([SEED, number])), framing="close")
+
+
+def write_suite(suite: Suite, folder: Path, track: Track[tuple[Reference, int]]) -> None:
+    """Draws the suite into a folder: references with their designs, designs, and the truth of each in each style.
+
+    What is there already is kept, so that a broken run goes on.
+
+    Args:
+        suite: what to draw.
+        folder: gets ``references``, ``designs``, ``truth/<reference>/<design>.png`` and ``suite.json``.
+        track: shows a bar over the true pictures.
+    """
+    for part in ("references", "designs"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    for number, case in enumerate(suite.designs):
+        to_image(case.flat).save(folder / "designs" / f"{number:02d}.png")
+    for reference in suite.references:
+        pair = reference.pair
+        pair.embroidery.save(folder / "references" / f"{reference.name}.png")
+        pair.design.save(folder / "references" / f"{reference.name}-design.png")
+    for reference, number in track([(r, n) for r in suite.references for n in range(len(suite.designs))]):
+        path = folder / "truth" / reference.name / f"{number:02d}.png"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = path.with_suffix(".new.png")
+            to_image(suite.designs[number].sewn(reference.style)).save(fresh)
+            fresh.replace(path)
+    listed = {
+        "seed": SEED,
+        "references": {
+            reference.name: {
+                "shows": reference.teacher.name,
+                "unseen_family": reference.unseen,
+                "style": asdict(reference.style),
+            }
+            for reference in suite.references
+        },
+        "designs": [case.name for case in suite.designs],
+        "briefs": list(suite.briefs),
+    }
+    (folder / "suite.json").write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
