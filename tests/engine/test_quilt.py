@@ -11,11 +11,11 @@ from tests.engine import sewn
 from tests.engine.test_adapter import strong_adapter
 from worker.engine.adapter import Adapter, AdapterError
 from worker.engine.checkpoint import Snapshot
-from worker.engine.colour import rgb_to_lab, to_image
+from worker.engine.colour import lightness, rgb_to_lab, to_image
 from worker.engine.config import render_config
-from worker.engine.infer import Renderer, RenderRequest, sew
+from worker.engine.infer import Renderer, RenderRequest, lay, sew
 from worker.engine.metrics import log_gabor_distance, log_gabor_statistics, orientation_distance, orientation_histogram
-from worker.engine.quilt import Swatch, lay_stitches
+from worker.engine.quilt import Swatch, lay_finely, lay_stitches
 
 SIDE = 128
 
@@ -137,7 +137,8 @@ def test_a_render_begins_with_laid_stitches(base):
     without = Renderer(base).render(bare, request, Recorder())[0]
     assert max(total for stage, _, total in progress if stage == "diffuse") == 6
     assert laid.patch.tobytes() != without.patch.tobytes()
-    plain = Renderer(base).render(bare, replace(request, config=replace(config, lay_stitches=False, strength=0.6)))[0]
+    bare_config = replace(config, lay_stitches=False, strength=0.6, guidance=config.bare_guidance)
+    plain = Renderer(base).render(bare, replace(request, config=bare_config))[0]
     assert without.patch.tobytes() == plain.patch.tobytes()
 
 
@@ -145,7 +146,38 @@ def test_every_seed_of_a_batch_has_its_own_laid_design(base):
     """As drawn alone, whatever else is in the batch; a level of rounding is allowed to differ."""
     config = render_config("flat", small=True, steps=10, strength=0.1, lay_stitches=True, hold_lightness=0.0)
     design = other_design(32)[0]
-    many = sew(base, [design], [1, 2, 3], config, swatch=swatch())
-    alone = sew(base, [design], [2], config, swatch=swatch())
+    many = sew(base, [design], [1, 2, 3], config, laid=lay(config, swatch(), [design], [1, 2, 3]))
+    alone = sew(base, [design], [2], config, laid=lay(config, swatch(), [design], [2]))
     assert np.abs(np.asarray(many[1], int) - np.asarray(alone[0], int)).max() <= 1
     assert many[0].tobytes() != many[1].tobytes()
+
+
+def test_twice_the_pixels_are_the_same_stitches_in_the_same_places():
+    """From a photo with the pixels sharper than without, and scaled down again the same picture."""
+    labels = sewn.label_map(2 * SIDE, 2 * SIDE)
+    fine = sewn.sew(labels, 8.0)
+    small = fine.resize((SIDE, SIDE), Image.Resampling.BOX)
+    design = to_image(sewn.flat(sewn.label_map(SIDE, SIDE)))
+    rich, poor = (Swatch(small, design, sewn.label_map(SIDE, SIDE) > 0, one) for one in (fine, None))
+    laid = lay_stitches(rich, other_design()[0])
+    large, blurred = (lay_finely(one, laid, other_design(2 * SIDE)[0]).picture for one in (rich, poor))
+    assert large.size == (2 * SIDE, 2 * SIDE)
+    again = np.asarray(large.resize((SIDE, SIDE), Image.Resampling.BOX), float)
+    mask = cv2.erode(other_design()[1].astype(np.uint8), np.ones((9, 9))) > 0
+    assert np.corrcoef(again[mask][:, 1], np.asarray(laid.picture, float)[mask][:, 1])[0, 1] > 0.8
+    detail = [np.abs(np.diff(lightness(one), axis=0)).mean() for one in (large, blurred)]
+    assert detail[0] > 1.1 * detail[1]
+    kept = Swatch.from_json(rich.as_json())
+    assert kept.fine.size == fine.size
+    assert Swatch.from_json(poor.as_json()).fine is None
+
+
+def test_a_final_is_laid_at_its_own_size(base):
+    small = Swatch(*(one.resize((32, 32)) for one in (swatch().embroidery, swatch().design)), swatch().mask[::4, ::4])
+    config = render_config("flat", small=True, steps=10, strength=0.1, quality="final")
+    for threads in ("same", "finer"):
+        style = replace(strong_adapter(base), swatch=small)
+        request = RenderRequest(design=other_design()[0], config=replace(config, threads=threads), variations=2)
+        pictures = [image.patch for image in Renderer(base).render(style, request)]
+        assert [picture.size for picture in pictures] == [(64, 64), (64, 64)]
+        assert pictures[0].tobytes() != pictures[1].tobytes()

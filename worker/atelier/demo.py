@@ -69,6 +69,36 @@ DEMO_STYLES = (
             px_per_mm=7.5,
         ),
     ),
+    DemoStyle(
+        "satin-emblem",
+        "Satin emblem, trilobal polyester",
+        "tulip",
+        "tulip",
+        "flat",
+        (0.30, 0.37, 0.44),
+        StitchStyle(
+            "satin",
+            "polyester",
+            spacing=0.4,
+            cover=1.05,
+            sheen=0.85,
+            wobble=0.04,
+            relief=0.8,
+            fabric="twill",
+            px_per_mm=17,
+        ),
+    ),
+    DemoStyle(
+        "cross-stitch",
+        "Cross-stitch on Aida",
+        "mushroom",
+        "mushroom",
+        "flat",
+        (0.95, 0.93, 0.88),
+        StitchStyle(
+            "cross", "cotton", spacing=1.6, cover=0.95, sheen=0.25, fuzz=0.4, relief=0.3, fabric="canvas", px_per_mm=11
+        ),
+    ),
 )
 
 

@@ -170,7 +170,9 @@ class RenderConfig:
         strength: how far the design is dissolved into noise before it is drawn again, 0 to 1 (SDEdit); from text 1.
         lay_stitches: lay the sample's own stitches on the design first (:mod:`worker.engine.quilt`), so that what is
             dissolved and drawn again has rows of threads already.
-        bare_strength: strength, at least, for styles that bring no stitches to lay.
+        laid_hold: sigma in pixels of the draft above which lightness is that of the laid stitches; 0: it is drawn anew
+            on every scale.
+        bare_strength, bare_guidance: in place of the others for styles that bring no stitches to lay; 0: the same.
         guidance: classifier-free guidance; at 1 the base runs once a step instead of twice.
         control_edge, control_tile: weights of the two control branches; 0 skips one.
         colour_fix: take lightness from the result and colour from the design.
@@ -196,7 +198,9 @@ class RenderConfig:
     steps: int = 30
     strength: float = 0.95
     lay_stitches: bool = False
+    laid_hold: float = 0.0
     bare_strength: float = 0.0
+    bare_guidance: float = 0.0
     guidance: float = 7.0
     control_edge: float = 0.5
     control_tile: float = 0.5
@@ -216,8 +220,10 @@ class RenderConfig:
 
     def without_stitches(self) -> RenderConfig:
         """The same where there are none to lay."""
-        strength = max(self.strength, self.bare_strength) if self.lay_stitches else self.strength
-        return replace(self, lay_stitches=False, strength=strength)
+        if not self.lay_stitches:
+            return self
+        strength, guidance = self.bare_strength or self.strength, self.bare_guidance or self.guidance
+        return replace(self, lay_stitches=False, strength=strength, guidance=guidance)
 
 
 RENDER_PRESETS = {
@@ -230,7 +236,9 @@ SMALL_RENDER_PRESETS = {
         steps=13,
         strength=0.3,  # seams of the laid stitches close; more of it and a small base draws its own over them
         lay_stitches=True,
+        laid_hold=0.75,
         bare_strength=0.8,  # above it a base of this size fills the cloth with blotches
+        bare_guidance=1.5,
         guidance=1.0,
         control_edge=1.0,
         control_tile=1.0,
@@ -246,7 +254,9 @@ SMALL_RENDER_PRESETS = {
         steps=13,
         strength=0.3,
         lay_stitches=True,
+        laid_hold=0.75,
         bare_strength=0.9,
+        bare_guidance=1.5,
         guidance=1.0,
         control_edge=0.5,
         control_tile=1.0,

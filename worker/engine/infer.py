@@ -28,7 +28,7 @@ from worker.engine.notices import Notice
 from worker.engine.place import place_patch
 from worker.engine.prepare import PreparedDesign, prepare_design
 from worker.engine.progress import NullProgress, Progress
-from worker.engine.quilt import Laid, Swatch, lay_stitches
+from worker.engine.quilt import Laid, Swatch, lay_finely, lay_stitches
 from worker.engine.sampling import conditions, control_of, denoise, passes, tiling
 from worker.engine.seeds import generator, normal, variation_seed
 
@@ -100,8 +100,7 @@ def sew(
     content: str = "",
     on_step: Callable[[int, int, Tensor], None] | None = None,
     drafts: Sequence[Image.Image] = (),
-    swatch: Swatch | None = None,
-    masks: Sequence[Bool] = (),
+    laid: Sequence[Laid] = (),
 ) -> list[Image.Image]:
     """Draws prepared designs anew with whatever adapter is on the UNet, one batch.
 
@@ -113,22 +112,16 @@ def sew(
         content: what the designs show, if known.
         on_step: see :func:`worker.engine.sampling.denoise`.
         drafts: pictures to dissolve and draw again instead of the designs, one a seed, of the designs' size.
-        swatch: the sample whose stitches are laid on the designs first, if ``config`` wants that.
-        masks: true on the designs' motifs, one a design; without them motifs are found by their cloth's colour.
+        laid: the designs with stitches on them (:func:`lay`), one a seed, to dissolve and draw again instead.
 
     Returns:
         One RGB picture a seed, of the designs' size.
     """
-    laid: list[Laid] = []
-    if swatch is not None and config.lay_stitches and designs and not drafts:
-        of = range(len(seeds)) if len(designs) > 1 else [0] * len(seeds)
-        laid = [
-            lay_stitches(swatch, designs[i], masks[i] if masks else None, seed)
-            for i, seed in zip(of, seeds, strict=True)
-        ]
-    else:
+    if not laid:
         config = config.without_stitches()
-    start = base.encode_images(image_to_tensor([one.picture for one in laid] or drafts or designs))
+    # Broad shading is the sample's photograph, not its style.
+    even = [lab_colour_fix(one.picture, one.colours, 1.0, config.hold_lightness) for one in laid]
+    start = base.encode_images(image_to_tensor(even or drafts or designs))
     control = control_of(base, designs, config.control_tile, config.control_edge) if designs else None
     # A second drawing with the first one's noise would only find again what that noise became.
     noise = _noise(base, seeds, start.shape[-1], "refine" if drafts else "render")
@@ -136,12 +129,41 @@ def sew(
     pictures = tensor_to_image(base.decode_latents(latents))
     colours = float(config.colour_fix and bool(designs))
     flat = [one.colours for one in laid] or [*(designs or drafts)]
+    if even and config.laid_hold:
+        return [
+            lab_colour_fix(picture, one.colours, colours, config.laid_hold, light)
+            for picture, one, light in zip(pictures, laid, even, strict=True)
+        ]
     if not (colours or config.hold_lightness):
         return pictures
     flat = flat if len(flat) == len(pictures) else flat[:1] * len(pictures)
     return [
         lab_colour_fix(picture, design, colours, config.hold_lightness, light)
         for picture, design, light in zip(pictures, flat, drafts or flat, strict=True)
+    ]
+
+
+def lay(
+    config: RenderConfig,
+    swatch: Swatch | None,
+    designs: Sequence[Image.Image],
+    seeds: Sequence[int],
+    masks: Sequence[Bool] = (),
+) -> list[Laid]:
+    """What :func:`sew` draws from if ``config`` wants the sample's stitches laid first and the style brings some.
+
+    Args:
+        config: of the render.
+        swatch: the style's.
+        designs: one for all seeds, or one a seed.
+        seeds: one a picture.
+        masks: true on the designs' motifs; without them motifs are found by their cloth's colour.
+    """
+    if swatch is None or not config.lay_stitches or not designs:
+        return []
+    of = range(len(seeds)) if len(designs) > 1 else [0] * len(seeds)
+    return [
+        lay_stitches(swatch, designs[i], masks[i] if masks else None, seed) for i, seed in zip(of, seeds, strict=True)
     ]
 
 
@@ -193,7 +215,8 @@ class Renderer:
         A final begins with a draft at the base's resolution, which goes to ``progress.preview``. Where threads stay the
         same, every variation's draft is enlarged, dissolved a little and drawn again, with its threads held in place:
         left to itself a base draws threads of as many pixels as it knows. Where they become finer, the draft is only to
-        look at and the design itself is drawn at the larger size.
+        look at and the design itself is drawn at the larger size. Laid stitches are laid anew at the larger size in
+        either case, from a photo of the sample as large as there is.
 
         Args:
             adapter: the style; ``None`` shows what the base does without one.
@@ -307,7 +330,11 @@ class _Work:
         self.finer = finer and self.twice and request.design is not None
         self.final = replace(request.config, size=size)
         self.draft = replace(self.final, size=base.info.resolution, preview_every=0) if self.twice else self.final
-        if self.twice and not self.finer:
+        if self.twice and self.final.lay_stitches and request.design is not None:
+            scale = 1 if self.finer else size / base.info.resolution
+            held = {name: scale * getattr(self.final, name) for name in ("hold_lightness", "laid_hold")}
+            self.final = replace(self.final, preview_every=0, **held)
+        elif self.twice and not self.finer:
             count, strength = self.final.refine_steps, self.final.refine_strength
             self.final = replace(
                 self.final,
@@ -343,16 +370,28 @@ class _Work:
             if self.small is None:
                 pictures += imagine(self.base, self.brief, part, self.draft, report)
             else:
-                designs, masks = [self.small.design], [self.small.mask]
-                pictures += sew(self.base, designs, part, self.draft, "", report, (), self.swatch, masks)
+                designs = [self.small.design]
+                laid = lay(self.draft, self.swatch, designs, part, [self.small.mask])
+                pictures += sew(self.base, designs, part, self.draft, "", report, laid=laid)
         return pictures
 
     def _larger(self, seed: int, draft: list[Image.Image]) -> Image.Image:
-        designs, masks = ([], []) if self.prepared is None else ([self.prepared.design], [self.prepared.mask])
+        designs = [] if self.prepared is None else [self.prepared.design]
         size = (self.final.size or 0,) * 2
-        enlarged = [] if self.finer else [picture.resize(size, Image.Resampling.LANCZOS) for picture in draft]
         report = self._report(self.final, 1, show=False)
-        return sew(self.base, designs, [seed], self.final, self.brief, report, enlarged, self.swatch, masks)[0]
+        if laid := self._laid(seed):
+            return sew(self.base, designs, [seed], self.final, self.brief, report, laid=laid)[0]
+        enlarged = [] if self.finer else [picture.resize(size, Image.Resampling.LANCZOS) for picture in draft]
+        return sew(self.base, designs, [seed], self.final, self.brief, report, enlarged)[0]
+
+    def _laid(self, seed: int) -> list[Laid]:
+        """The design at the final's size with stitches on it, as wide as in the draft or twice that."""
+        if self.prepared is None or self.small is None or self.swatch is None:
+            return []
+        if self.finer:
+            return lay(self.final, self.swatch, [self.prepared.design], [seed], [self.prepared.mask])
+        coarse = lay(self.final, self.swatch, [self.small.design], [seed], [self.small.mask])
+        return [lay_finely(self.swatch, one, self.prepared.design) for one in coarse]
 
     def _runs(self) -> int:
         """Runs of the UNet on one window that the whole work takes."""

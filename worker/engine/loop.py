@@ -22,7 +22,7 @@ from worker.engine.colour import Bool
 from worker.engine.complement import GeneratedPair, complementary_pairs
 from worker.engine.config import TrainConfig, render_config
 from worker.engine.drawings import Colour
-from worker.engine.infer import sew
+from worker.engine.infer import lay, sew
 from worker.engine.pairs import Pair, build_pair
 from worker.engine.prepare import prepare_reference
 from worker.engine.progress import Progress, StageClock
@@ -190,7 +190,8 @@ class Training:
         config = render_config(self.config.sample_render, small=self.base.info.split_prompts, steps=PREVIEW_STEPS)
         with self.lora.off(), applied(self.base.unet, self.lora.style_adapter({})):
             design, seed = self.material.pair.design, self.config.seed
-            picture = sew(self.base, [design], [seed], config, self.material.caption, swatch=self.swatch)[0]
+            laid = lay(config, self.swatch, [design], [seed], [self.material.pair.mask])
+            picture = sew(self.base, [design], [seed], config, self.material.caption, laid=laid)[0]
         self.progress.preview(picture)
 
     def curves(self, points: int = 60) -> dict[str, list[float]]:

@@ -26,6 +26,9 @@ Crop: TypeAlias = Literal["auto", "motif", "whole"] | tuple[float, float, float,
 MAX_SIDE: Final = 2400
 """Photos are brought to this longer side first: a thread has several pixels left even on a whole jacket back."""
 
+_FINE: Final = 1.6
+"""Pixels of the photo to one of the crop from which a second crop, of twice the size, shows more."""
+
 _BALANCE: Final = 0.5
 """Share of the cloth's cast that is taken out. Natural cotton is cream: taking all of it would turn threads blue."""
 
@@ -44,6 +47,7 @@ class PreparedReference:
         photo_mask: motif in ``photo``.
         evidence: what speaks for threads, measured on ``photo``.
         thread_period: distance of neighbouring threads in ``embroidery``, pixels; 0 when unknown.
+        fine: ``embroidery`` with twice the pixels a side, where the photo has them.
     """
 
     embroidery: Image.Image
@@ -55,6 +59,7 @@ class PreparedReference:
     photo_mask: Bool
     evidence: ThreadEvidence
     thread_period: float
+    fine: Image.Image | None = None
 
     @property
     def scale(self) -> float:
@@ -117,6 +122,9 @@ def prepare_reference(
         photo_mask=ground.motif,
         evidence=evidence,
         thread_period=period,
+        fine=to_image(_cut(picture, ground, window, ground_rgb, 2 * size, seed)[0])
+        if window.side >= _FINE * size
+        else None,
     )
 
 

@@ -21,13 +21,14 @@ from typing import Final
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from worker.engine.colour import Bool, Float, Picture, lab_to_rgb, rgb_to_lab, to_image
 from worker.engine.control_maps import edge_map
 from worker.engine.seeds import generator
 
-__all__ = ["Laid", "Swatch", "lay_stitches"]
+__all__ = ["Laid", "Swatch", "lay_finely", "lay_stitches"]
 
 _BLOCK: Final = 30
 _OVERLAP: Final = 8
@@ -56,21 +57,19 @@ class Swatch:
         embroidery: RGB, at the base's resolution.
         design: the same motif flat, pixel on pixel.
         mask: true on the motif.
+        fine: the embroidery with twice the pixels a side, if the photo has them.
     """
 
     embroidery: Image.Image
     design: Image.Image
     mask: Bool
+    fine: Image.Image | None = None
 
     def as_json(self) -> dict[str, str]:
-        """Its pictures by name, as lossless WebP in base 64."""
+        """Its pictures by name, as WebP in base 64: `fine` of high quality, the others without loss."""
         pictures = {"embroidery": self.embroidery, "design": self.design, "mask": Image.fromarray(self.mask)}
-        kept = {}
-        for name, picture in pictures.items():
-            file = io.BytesIO()
-            picture.convert("RGB").save(file, "WEBP", lossless=True)
-            kept[name] = base64.b64encode(file.getvalue()).decode("ascii")
-        return kept
+        kept = {name: _packed(picture, lossless=True) for name, picture in pictures.items()}
+        return kept if self.fine is None else kept | {"fine": _packed(self.fine, lossless=False)}
 
     @classmethod
     def from_json(cls, kept: dict[str, str]) -> Swatch:
@@ -80,20 +79,36 @@ class Swatch:
             ValueError: it is damaged.
         """
         try:
-            embroidery, design, mask = (
-                Image.open(io.BytesIO(base64.b64decode(kept[name]))).convert("RGB")
-                for name in ("embroidery", "design", "mask")
-            )
+            embroidery, design, mask = (_unpacked(kept[name]) for name in ("embroidery", "design", "mask"))
+            fine = _unpacked(kept["fine"]) if "fine" in kept else None
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise ValueError(f"not a swatch: {error}") from error
         if not embroidery.size == design.size == mask.size:
             raise ValueError("not a swatch: its pictures differ in size")
-        return cls(embroidery, design, np.asarray(mask)[..., 0] > 127)
+        return cls(embroidery, design, np.asarray(mask)[..., 0] > 127, fine)
 
     @cached_property
     def stitches(self) -> _Stitches:
         """What blocks are cut from; taken once, for every design."""
-        return _Stitches.of(self)
+        return _Stitches.of(self.embroidery, self.design, self.mask)
+
+    @cached_property
+    def fine_stitches(self) -> _Stitches:
+        """The same with twice the pixels a side, interpolated where the photo has no more."""
+        size = (2 * self.embroidery.width, 2 * self.embroidery.height)
+        sewn = self.fine or self.embroidery.resize(size, Image.Resampling.LANCZOS)
+        mask = np.repeat(np.repeat(self.mask, 2, 0), 2, 1)
+        return _Stitches.of(sewn.resize(size), self.design.resize(size, Image.Resampling.BICUBIC), mask, scale=2)
+
+
+def _packed(picture: Image.Image, *, lossless: bool) -> str:
+    file = io.BytesIO()
+    picture.convert("RGB").save(file, "WEBP", lossless=lossless, quality=92)
+    return base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def _unpacked(text: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB")
 
 
 @dataclass(frozen=True)
@@ -103,10 +118,12 @@ class Laid:
     Attributes:
         picture: RGB, of the design's size.
         colours: RGB, the same without light: the design with its outlines as the stitches have them.
+        source: row and column of the swatch's pixel that each pixel's stitch is from, [H, W, 2].
     """
 
     picture: Image.Image
     colours: Image.Image
+    source: npt.NDArray[np.int32]
 
 
 def lay_stitches(swatch: Swatch, design: Picture, mask: Bool | None = None, seed: int = 0) -> Laid:
@@ -118,16 +135,35 @@ def lay_stitches(swatch: Swatch, design: Picture, mask: Bool | None = None, seed
         mask: H x W bool, true on the motif; ``None``: what is not of the colour that prevails along the border.
         seed: of the choice between blocks that are as good.
     """
-    flat = np.asarray(to_image(design))
-    stitches, outlines = swatch.stitches, _Outlines.of(flat)
-    lab = rgb_to_lab(flat)
+    lab = rgb_to_lab(to_image(design))
+    outlines = _Outlines.of(to_image(design))
     wanted = _guide(outlines, _motif(lab) if mask is None else mask, lab)
-    laid = _quilted(stitches, wanted, np.random.default_rng(generator(seed, "stitches").initial_seed()))
-    colours = np.where(laid[..., 1:] > 0.5, outlines.across(lab), lab)
+    source = _quilted(swatch.stitches, wanted, np.random.default_rng(generator(seed, "stitches").initial_seed()))
+    return _lit(swatch.stitches, source, lab, outlines)
+
+
+def lay_finely(swatch: Swatch, laid: Laid, design: Picture) -> Laid:
+    """The same stitches in the same places with twice the pixels a side.
+
+    Args:
+        swatch: the sample that was laid.
+        laid: the design with its stitches, H x W.
+        design: the same design, flat, 2H x 2W x 3.
+    """
+    rows, columns = np.mgrid[: 2 * laid.picture.height, : 2 * laid.picture.width].astype(np.int32) % 2
+    source = 2 * laid.source.repeat(2, 0).repeat(2, 1) + np.stack([rows, columns], -1)
+    return _lit(swatch.fine_stitches, source, rgb_to_lab(to_image(design)), _Outlines.of(to_image(design)), 2)
+
+
+def _lit(
+    stitches: _Stitches, source: npt.NDArray[np.int32], lab: Float, outlines: _Outlines, scale: float = 1.0
+) -> Laid:
+    laid = stitches.planes[source[..., 0], source[..., 1]]
+    colours = np.where(laid[..., 1:] > 0.5, outlines.across(lab, scale), lab)
     lit = colours.copy()
     light = laid[..., 0] * stitches.contrast * (colours[..., 0] + _DARKEST)
     lit[..., 0] = np.clip(colours[..., 0] + light, 0, 100)
-    return Laid(to_image(lab_to_rgb(lit)), to_image(lab_to_rgb(colours)))
+    return Laid(to_image(lab_to_rgb(lit)), to_image(lab_to_rgb(colours)), source)
 
 
 @dataclass(frozen=True)
@@ -146,14 +182,14 @@ class _Outlines:
         length = np.hypot(x, y) + np.float32(1e-3)
         return cls(distance, x / length, y / length)
 
-    def across(self, lab: Float) -> Float:
+    def across(self, lab: Float, scale: float = 1.0) -> Float:
         """Colours on the other side of the nearest outline, [H, W, 3]; far from any, a pixel's own."""
         rows, columns = np.mgrid[: lab.shape[0], : lab.shape[1]].astype(np.float32)
         far = 2 * self.distance + 2
         other = cv2.remap(
             lab, columns - self.x * far, rows - self.y * far, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
         )
-        near: Float = np.where((self.distance < _REACH)[..., None], other, lab)
+        near: Float = np.where((self.distance < _REACH * scale)[..., None], other, lab)
         return near
 
 
@@ -185,21 +221,21 @@ class _Stitches:
     contrast: float
 
     @classmethod
-    def of(cls, swatch: Swatch) -> _Stitches:
-        sewn, flat = rgb_to_lab(swatch.embroidery), rgb_to_lab(swatch.design)
-        outlines = _Outlines.of(swatch.design)
-        other = outlines.across(flat)
-        smooth = cv2.GaussianBlur(sewn, (0, 0), 1.0)
+    def of(cls, embroidery: Picture, design: Picture, mask: Bool, scale: float = 1.0) -> _Stitches:
+        sewn, flat = rgb_to_lab(embroidery), rgb_to_lab(design)
+        outlines = _Outlines.of(design)
+        other = outlines.across(flat, scale)
+        smooth = cv2.GaussianBlur(sewn, (0, 0), scale)
         off, off_other = (np.linalg.norm(smooth - colour, axis=-1) for colour in (flat, other))
         nearer, apart = _SWAP
         swapped = (off_other < nearer * off) & (np.linalg.norm(flat - other, axis=-1) > apart)
         shows = cv2.medianBlur(swapped.astype(np.float32), 3)
         ink = np.where(shows > 0, other[..., 0], flat[..., 0])
         light = (sewn[..., 0] - ink) / (ink + _DARKEST)
-        fine = (light - cv2.GaussianBlur(light, (0, 0), 4))[swatch.mask]
+        fine = (light - cv2.GaussianBlur(light, (0, 0), 4 * scale))[mask]
         contrast = float(np.sqrt(np.mean(fine**2))) + 1e-3 if fine.size else 1e-3
         planes = np.stack([np.clip(light / contrast, -_LARGEST, _LARGEST), shows], -1).astype(np.float32)
-        guide = _guide(outlines, swatch.mask, flat)
+        guide = _guide(outlines, mask, flat)
         return cls(planes, tuple(np.ascontiguousarray(guide[..., i]) for i in range(guide.shape[-1])), contrast)
 
 
@@ -209,13 +245,15 @@ def _places(side: int, block: int, step: int) -> Iterator[int]:
     yield side - block
 
 
-def _quilted(stitches: _Stitches, wanted: Float, rng: np.random.Generator) -> Float:
-    """Blocks of the stitches where the guide [H, W, 5] wants such, [H, W, 2]."""
+def _quilted(stitches: _Stitches, wanted: Float, rng: np.random.Generator) -> npt.NDArray[np.int32]:
+    """Rows and columns of the stitches, block by block, where the guide [H, W, 5] wants such, [H, W, 2]."""
     height, width = wanted.shape[:2]
     block = min(_BLOCK, height, width, *(side // 2 for side in stitches.planes.shape[:2]))
     overlap = block * _OVERLAP // _BLOCK
     light = np.ascontiguousarray(stitches.planes[..., 0])
     out, known = np.zeros((height, width, 2), np.float32), np.zeros((height, width), bool)
+    source = np.zeros((height, width, 2), np.int32)
+    within = np.moveaxis(np.mgrid[:block, :block], 0, -1).astype(np.int32)
     for top in _places(height, block, block - overlap):
         for left in _places(width, block, block - overlap):
             here = np.s_[top : top + block, left : left + block]
@@ -227,10 +265,12 @@ def _quilted(stitches: _Stitches, wanted: Float, rng: np.random.Generator) -> Fl
             cost = np.maximum(cost, 0)
             rows, columns = np.nonzero(cost <= cost.min() * (1 + _TOLERANCE) + 0.02)
             chosen = int(rng.integers(len(rows)))
-            new = stitches.planes[rows[chosen] :, columns[chosen] :][:block, :block]
-            out[here] = np.where(_seam(np.square(new - old).sum(-1), fixed)[..., None], new, old)
+            place = within + np.array([rows[chosen], columns[chosen]], np.int32)
+            new = stitches.planes[place[..., 0], place[..., 1]]
+            taken = _seam(np.square(new - old).sum(-1), fixed)[..., None]
+            out[here], source[here] = np.where(taken, new, old), np.where(taken, place, source[here])
             known[here] = True
-    return out
+    return source
 
 
 def _mismatch(guide: tuple[Float, ...], wanted: Float) -> Float:

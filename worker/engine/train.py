@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 from torch import Tensor
 
 from worker.engine.adapter import TOKENS, Adapter, style_on, training_lora
@@ -16,7 +16,7 @@ from worker.engine.blocks import BlockSimilarity, block_similarity
 from worker.engine.checkpoint import CheckpointStore, MemoryStore
 from worker.engine.config import TrainConfig, render_config
 from worker.engine.drawings import Colour, draw_designs
-from worker.engine.infer import BATCH, sew
+from worker.engine.infer import BATCH, lay, sew
 from worker.engine.loop import Material, Training
 from worker.engine.metrics import (
     high_frequency_difference,
@@ -109,7 +109,7 @@ def train_style(
         progress.update("pair", 0, 1)
         pair = source.pair or build_pair(prepared, source.builder, source.artwork, config.seed)
         progress.update("pair", 1, 1)
-    swatch = _swatch(pair)
+    swatch = _swatch(pair, prepared)
     tokens = base.read_reference(base.encode_images(image_to_tensor([pair.embroidery]))) if config.warm_start else None
     with base.reference_tokens(tokens):
         material = Material.make(base, pair, source.caption, config)
@@ -172,8 +172,13 @@ def style_at_a_glance(base: Base, pair: Pair, *, read: bool = False) -> Adapter:
     return Adapter({}, manifest, _swatch(pair))
 
 
-def _swatch(pair: Pair) -> Swatch:
-    return Swatch(pair.embroidery, pair.design, pair.mask)
+def _swatch(pair: Pair, prepared: PreparedReference | None = None) -> Swatch:
+    fine = None if prepared is None else prepared.fine
+    if fine is not None and prepared is not None:
+        # A pair that was accepted before may show another part of the photo.
+        off = ImageStat.Stat(ImageChops.difference(pair.embroidery, prepared.embroidery)).mean
+        fine = fine if max(off) < 2 else None
+    return Swatch(pair.embroidery, pair.design, pair.mask, fine)
 
 
 def _rounded(tokens: Tensor) -> list[list[float]]:
@@ -212,7 +217,7 @@ def _samples(
             progress.update("samples", begin, len(designs))
             part = designs[begin : begin + BATCH]
             seeds = range(config.seed + begin, config.seed + begin + len(part))
-            pictures += sew(base, part, seeds, render, swatch=adapter.swatch)
+            pictures += sew(base, part, seeds, render, laid=lay(render, adapter.swatch, part, seeds))
     progress.update("samples", len(designs), len(designs))
     samples = [Sample(item.words, item.picture, picture) for item, picture in zip(drawn, pictures[1:], strict=True)]
     return samples, _measured(pictures[0], pair)

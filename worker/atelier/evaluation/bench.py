@@ -22,7 +22,7 @@ from worker.engine.adapter import Adapter, style_on
 from worker.engine.bases import Base, image_to_tensor, load_base, tensor_to_image
 from worker.engine.colour import Picture, to_image
 from worker.engine.config import RenderConfig, TrainConfig, render_config, train_config
-from worker.engine.infer import sew
+from worker.engine.infer import lay, sew
 from worker.engine.seeds import normal
 from worker.engine.train import PairInput, TrainedStyle, train_style
 
@@ -130,8 +130,9 @@ class Bench:
     def sew(self, design: Picture, adapter: Adapter | None, config: RenderConfig, seed: int = 0) -> Picture:
         """A design of the base's size in a style; without an adapter in the base's general one."""
         with style_on(self.base, adapter):
-            swatch = None if adapter is None else adapter.swatch
-            return np.asarray(sew(self.base, [to_image(design)], [seed], config, swatch=swatch)[0])
+            designs = [to_image(design)]
+            laid = lay(config, None if adapter is None else adapter.swatch, designs, [seed])
+            return np.asarray(sew(self.base, designs, [seed], config, laid=laid)[0])
 
     def train(self, words: str, source: PairInput, preset: str) -> TrainedStyle:
         """A style by the product's own training, with a bar."""
