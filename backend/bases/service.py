@@ -37,8 +37,8 @@ _PAPER: Final = {
 }
 _SMALL: Final = {
     # The sample's stitches are laid on the design first, so little is left to draw; control carries the colours.
-    "flat": RenderDefaults(steps=13, strength=0.3, guidance=1.0, edge=1.0, tile=1.0, colour_fix=True),
-    "raised": RenderDefaults(steps=13, strength=0.3, guidance=1.0, edge=0.5, tile=1.0, colour_fix=True),
+    "flat": RenderDefaults(steps=8, strength=0.25, guidance=1.0, edge=1.0, tile=1.0, colour_fix=True),
+    "raised": RenderDefaults(steps=8, strength=0.25, guidance=1.0, edge=0.5, tile=1.0, colour_fix=True),
     "text": RenderDefaults(steps=20, strength=1.0, guidance=3.0, edge=0.0, tile=0.0, colour_fix=False),
 }
 

@@ -311,7 +311,7 @@ class TestUsage:
 def test_bases(staff):
     (base,) = staff.client.get("/v1/bases").json()["data"]
     assert (base["name"], base["default"], base["resolution"]) == ("hoop-mini", True, 256)
-    assert base["defaults"]["flat"]["strength"] == 0.3
+    assert base["defaults"]["flat"]["strength"] == 0.25
 
 
 class TestPage:

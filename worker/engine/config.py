@@ -233,10 +233,10 @@ RENDER_PRESETS = {
 
 SMALL_RENDER_PRESETS = {
     "flat": RenderConfig(
-        steps=13,
-        strength=0.3,  # seams of the laid stitches close; more of it and a small base draws its own over them
+        steps=8,
+        strength=0.25,  # more of it and a small base draws its own over the laid stitches
         lay_stitches=True,
-        laid_hold=0.75,
+        laid_hold=0.5,
         bare_strength=0.8,  # above it a base of this size fills the cloth with blotches
         bare_guidance=1.5,
         guidance=1.0,
@@ -247,14 +247,14 @@ SMALL_RENDER_PRESETS = {
         negative_prompt="",
         preview_every=3,
         refine_guidance=1.0,
-        hold_lightness=5.0,  # what is wider than a few threads is a blotch
+        hold_lightness=8.0,  # what is wider than a few threads is a blotch
     ),
     "raised": RenderConfig(
         preset="raised",
-        steps=13,
-        strength=0.3,
+        steps=8,
+        strength=0.25,
         lay_stitches=True,
-        laid_hold=0.75,
+        laid_hold=0.5,
         bare_strength=0.9,
         bare_guidance=1.5,
         guidance=1.0,
