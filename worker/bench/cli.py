@@ -96,6 +96,42 @@ def validate(*, quick: Quick = False, out: Out = OUT, work: Work = WORK, size: i
 
 
 @bench.command()
+def photos(
+    folder_of_photos: Annotated[Path, typer.Argument(metavar="DIR", help="Photographs of real embroidery.")],
+    designs: Annotated[Path | None, typer.Option(help="Folder of designs; three of Hoop's own by default.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many of the designs.")] = 3,
+    preset: Annotated[str, typer.Option(help="Of every training; none for laid stitches alone.")] = "default",
+    folder: Folder = WEIGHTS,
+    out: Out = OUT,
+    work: Work = WORK,
+    device: str = "cpu",
+) -> None:
+    """Learns real photographs and draws designs in their styles: a sheet to look at."""
+    from worker.bench.photos import photo_sheet, pictures_in
+
+    try:
+        references = pictures_in(folder_of_photos)
+        drawn = pictures_in(designs) if designs else own_designs(out / "designs")
+        with _opened(folder, out, work, device, quick=False) as opened:
+            found = photo_sheet(opened, references, drawn[:count], preset)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    (out / "photos.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    typer.echo(f"{len(found)} photographs: {out / 'photos.png'}")
+
+
+def own_designs(folder: Path) -> list[Path]:
+    """Drawings of Hoop's own as files."""
+    from worker.atelier.demo import sample_design
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.png" for name in ("fox", "sailboat", "tulip")]
+    for path in paths:
+        sample_design(path.stem, 512).save(path)
+    return paths
+
+
+@bench.command()
 def report(
     out: Out = OUT, work: Work = WORK, page: Annotated[Path, typer.Option(help="Page to write.")] = PAGE
 ) -> None:

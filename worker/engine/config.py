@@ -172,7 +172,7 @@ class RenderConfig:
             dissolved and drawn again has rows of threads already.
         laid_hold: sigma in pixels of the draft above which lightness is that of the laid stitches; 0: it is drawn anew
             on every scale.
-        bare_strength, bare_guidance: in place of the others for styles that bring no stitches to lay; 0: the same.
+        bare_strength, bare_guidance: what the others are at least for styles that bring no stitches to lay.
         guidance: classifier-free guidance; at 1 the base runs once a step instead of twice.
         control_edge, control_tile: weights of the two control branches; 0 skips one.
         colour_fix: take lightness from the result and colour from the design.
@@ -222,7 +222,7 @@ class RenderConfig:
         """The same where there are none to lay."""
         if not self.lay_stitches:
             return self
-        strength, guidance = self.bare_strength or self.strength, self.bare_guidance or self.guidance
+        strength, guidance = max(self.strength, self.bare_strength), max(self.guidance, self.bare_guidance)
         return replace(self, lay_stitches=False, strength=strength, guidance=guidance)
 
 
