@@ -391,7 +391,7 @@ class _Work:
         if self.finer:
             return lay(self.final, self.swatch, [self.prepared.design], [seed], [self.prepared.mask])
         coarse = lay(self.final, self.swatch, [self.small.design], [seed], [self.small.mask])
-        return [lay_finely(self.swatch, one, self.prepared.design) for one in coarse]
+        return [lay_finely(self.swatch, one, self.prepared.design, self.prepared.mask) for one in coarse]
 
     def _runs(self) -> int:
         """Runs of the UNet on one window that the whole work takes."""

@@ -45,8 +45,12 @@ _TOLERANCE: Final = 0.1
 """Blocks this much worse than the best are as good: which of them is taken is chance, or one would come every time."""
 _DARKEST: Final = 120.0
 """Added to L* before light is taken relative to it: a share of the light is about a share of L* + 16."""
-_SWAP: Final = (0.7, 12.0)
-"""A pixel shows the ink across the outline if it is that much nearer to it, and if the two are so far apart in Lab."""
+_SWAP: Final = (0.5, 12.0)
+"""A pixel shows another colour than its ink if it is that much nearer to it, and if the two are so far apart in Lab."""
+
+
+_HUE: Final = np.array([0.2, 1.0, 1.0], np.float32)
+"""Weights of L*, a* and b* away from outlines."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,31 +139,28 @@ def lay_stitches(swatch: Swatch, design: Picture, mask: Bool | None = None, seed
         mask: H x W bool, true on the motif; ``None``: what is not of the colour that prevails along the border.
         seed: of the choice between blocks that are as good.
     """
-    lab = rgb_to_lab(to_image(design))
-    outlines = _Outlines.of(to_image(design))
-    wanted = _guide(outlines, _motif(lab) if mask is None else mask, lab)
-    source = _quilted(swatch.stitches, wanted, np.random.default_rng(generator(seed, "stitches").initial_seed()))
-    return _lit(swatch.stitches, source, lab, outlines)
+    flat = _Flat.of(design, mask)
+    source = _quilted(swatch.stitches, flat.guide(), np.random.default_rng(generator(seed, "stitches").initial_seed()))
+    return _lit(swatch.stitches, source, flat)
 
 
-def lay_finely(swatch: Swatch, laid: Laid, design: Picture) -> Laid:
+def lay_finely(swatch: Swatch, laid: Laid, design: Picture, mask: Bool | None = None) -> Laid:
     """The same stitches in the same places with twice the pixels a side.
 
     Args:
         swatch: the sample that was laid.
         laid: the design with its stitches, H x W.
         design: the same design, flat, 2H x 2W x 3.
+        mask: 2H x 2W bool, as for :func:`lay_stitches`.
     """
     rows, columns = np.mgrid[: 2 * laid.picture.height, : 2 * laid.picture.width].astype(np.int32) % 2
     source = 2 * laid.source.repeat(2, 0).repeat(2, 1) + np.stack([rows, columns], -1)
-    return _lit(swatch.fine_stitches, source, rgb_to_lab(to_image(design)), _Outlines.of(to_image(design)), 2)
+    return _lit(swatch.fine_stitches, source, _Flat.of(design, mask, 2))
 
 
-def _lit(
-    stitches: _Stitches, source: npt.NDArray[np.int32], lab: Float, outlines: _Outlines, scale: float = 1.0
-) -> Laid:
+def _lit(stitches: _Stitches, source: npt.NDArray[np.int32], flat: _Flat) -> Laid:
     laid = stitches.planes[source[..., 0], source[..., 1]]
-    colours = np.where(laid[..., 1:] > 0.5, outlines.across(lab, scale), lab)
+    colours = np.where(laid[..., 1:] > 0.5, flat.other(), flat.lab)
     lit = colours.copy()
     light = laid[..., 0] * stitches.contrast * (colours[..., 0] + _DARKEST)
     lit[..., 0] = np.clip(colours[..., 0] + light, 0, 100)
@@ -167,43 +168,56 @@ def _lit(
 
 
 @dataclass(frozen=True)
-class _Outlines:
-    """Where the outlines of a flat design are: distance in pixels, and the direction away from the nearest one."""
+class _Flat:
+    """A flat design, and where its outlines are.
 
+    Attributes:
+        lab: [H, W, 3].
+        mask: true on the motif, [H, W].
+        distance: to the nearest outline, pixels.
+        x, y: direction away from it.
+        scale: pixels to one at the base's resolution.
+    """
+
+    lab: Float
+    mask: Bool
     distance: Float
     x: Float
     y: Float
+    scale: float
 
     @classmethod
-    def of(cls, design: Picture) -> _Outlines:
+    def of(cls, design: Picture, mask: Bool | None, scale: float = 1.0) -> _Flat:
+        lab = rgb_to_lab(to_image(design))
+        if mask is None:
+            border = np.concatenate([lab[0], lab[-1], lab[:, 0], lab[:, -1]])
+            mask = np.linalg.norm(lab - np.median(border, axis=0), axis=-1) > 4
         distance = cv2.distanceTransform((edge_map(design) == 0).astype(np.uint8), cv2.DIST_L2, 5)
         smooth = cv2.GaussianBlur(distance, (0, 0), 1.0)
         x, y = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
         length = np.hypot(x, y) + np.float32(1e-3)
-        return cls(distance, x / length, y / length)
+        return cls(lab, np.asarray(mask, bool), distance, x / length, y / length, scale)
 
-    def across(self, lab: Float, scale: float = 1.0) -> Float:
-        """Colours on the other side of the nearest outline, [H, W, 3]; far from any, a pixel's own."""
-        rows, columns = np.mgrid[: lab.shape[0], : lab.shape[1]].astype(np.float32)
+    def other(self) -> Float:
+        """What may show in place of a pixel's ink, [H, W, 3]: what lies across the nearest outline, if one is near.
+
+        Elsewhere in the motif the cloth, between open stitches; elsewhere on the cloth nothing else.
+        """
+        rows, columns = np.mgrid[: self.lab.shape[0], : self.lab.shape[1]].astype(np.float32)
         far = 2 * self.distance + 2
-        other = cv2.remap(
-            lab, columns - self.x * far, rows - self.y * far, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
+        across = cv2.remap(
+            self.lab, columns - self.x * far, rows - self.y * far, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
         )
-        near: Float = np.where((self.distance < _REACH * scale)[..., None], other, lab)
-        return near
+        cloth = np.median(self.lab[~self.mask], axis=0) if not self.mask.all() else self.lab
+        inside = np.where(self.mask[..., None], cloth, self.lab)
+        other: Float = np.where((self.distance < _REACH * self.scale)[..., None], across, inside).astype(np.float32)
+        return other
 
-
-def _guide(outlines: _Outlines, mask: Bool, lab: Float) -> Float:
-    """What two places must have in common to be sewn alike, [H, W, 5]."""
-    near = np.exp(-outlines.distance / _NEAR)
-    planes = (near, outlines.x * near, outlines.y * near, mask, lab[..., 0] / 100)
-    return np.stack(planes, -1).astype(np.float32) * np.array(_WEIGHTS, np.float32)
-
-
-def _motif(lab: Float) -> Bool:
-    border = np.concatenate([lab[0], lab[-1], lab[:, 0], lab[:, -1]])
-    motif: Bool = np.linalg.norm(lab - np.median(border, axis=0), axis=-1) > 4
-    return motif
+    def guide(self) -> Float:
+        """What two places must have in common to be sewn alike, [H, W, 5]."""
+        near = np.exp(-self.distance / _NEAR)
+        planes = (near, self.x * near, self.y * near, self.mask, self.lab[..., 0] / 100)
+        return np.stack(planes, -1).astype(np.float32) * np.array(_WEIGHTS, np.float32)
 
 
 @dataclass(frozen=True)
@@ -211,7 +225,7 @@ class _Stitches:
     """A swatch, taken apart.
 
     Attributes:
-        planes: [H, W, 2]: light in standard deviations, and 1 where the ink across the outline shows.
+        planes: [H, W, 2]: light in standard deviations, and 1 where another colour than the ink shows.
         guide: [5] planes [H, W].
         contrast: the standard deviation, as a share of L* + 16.
     """
@@ -222,20 +236,23 @@ class _Stitches:
 
     @classmethod
     def of(cls, embroidery: Picture, design: Picture, mask: Bool, scale: float = 1.0) -> _Stitches:
-        sewn, flat = rgb_to_lab(embroidery), rgb_to_lab(design)
-        outlines = _Outlines.of(design)
-        other = outlines.across(flat, scale)
+        sewn, whole = rgb_to_lab(embroidery), _Flat.of(design, mask, scale)
+        flat, other = whole.lab, whole.other()
         smooth = cv2.GaussianBlur(sewn, (0, 0), scale)
-        off, off_other = (np.linalg.norm(smooth - colour, axis=-1) for colour in (flat, other))
-        nearer, apart = _SWAP
-        swapped = (off_other < nearer * off) & (np.linalg.norm(flat - other, axis=-1) > apart)
+        # Between stitches dark may be shadow and light may be shine: there only hue tells cloth from thread.
+        weight = np.where((whole.distance < _REACH * scale)[..., None], np.float32(1), _HUE)
+        off, off_other, apart = (
+            np.linalg.norm(weight * step, axis=-1) for step in (smooth - flat, smooth - other, flat - other)
+        )
+        nearer, least = _SWAP
+        swapped = (off_other < nearer * off) & (apart > least)
         shows = cv2.medianBlur(swapped.astype(np.float32), 3)
         ink = np.where(shows > 0, other[..., 0], flat[..., 0])
         light = (sewn[..., 0] - ink) / (ink + _DARKEST)
         fine = (light - cv2.GaussianBlur(light, (0, 0), 4 * scale))[mask]
         contrast = float(np.sqrt(np.mean(fine**2))) + 1e-3 if fine.size else 1e-3
         planes = np.stack([np.clip(light / contrast, -_LARGEST, _LARGEST), shows], -1).astype(np.float32)
-        guide = _guide(outlines, mask, flat)
+        guide = whole.guide()
         return cls(planes, tuple(np.ascontiguousarray(guide[..., i]) for i in range(guide.shape[-1])), contrast)
 
 
