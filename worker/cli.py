@@ -15,6 +15,8 @@ Builder = Literal["artwork", "flatten", "diffusion"]
 Preset = Literal["flat", "raised"]
 Quality = Literal["draft", "final"]
 Training = Literal["default", "short", "paper"]
+MOST_PHOTOS = 5
+"""Of one style."""
 
 style_app = typer.Typer(help="Styles on files, without a server.", no_args_is_help=True)
 
@@ -50,6 +52,12 @@ def train(
     artwork: Annotated[
         Path | None, typer.Option(help="The design it was sewn from, if you have it.", exists=True, dir_okay=False)
     ] = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A further photo of the same style; may be given up to four times.", exists=True, dir_okay=False
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the style; beside the photo when left out.")] = None,
     caption: Annotated[str, typer.Option(help="What it shows, for example “red fox”.")] = "",
     builder: Annotated[Builder | None, typer.Option(help="How the flat design is made from the photo.")] = None,
@@ -66,6 +74,8 @@ def train(
     folder = out or photo.with_suffix(".style")
     reference = open_picture(photo, settings)
     design = open_picture(artwork, settings) if artwork else None
+    if len(also or ()) > MOST_PHOTOS - 1:
+        raise typer.BadParameter(f"a style is learnt from {MOST_PHOTOS} photos at most", param_hint="--also")
     if builder == "artwork" and design is None:
         raise typer.BadParameter("the builder “artwork” needs --artwork", param_hint="--builder")
     with RichProgress() as bars:
@@ -81,6 +91,7 @@ def train(
             base=base or settings.base,
             seed=seed,
             progress=bars,
+            more=[open_picture(path, settings) for path in also or ()],
         )
     console = Console()
     for warning in style.report.get("warnings", []):

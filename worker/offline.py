@@ -1,6 +1,7 @@
 """Learning and rendering on files: what a worker does, without queue, database or object store."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,7 @@ def learn(
     base: str,
     seed: int,
     progress: "Progress",
+    more: Sequence[Image.Image] = (),
 ) -> "TrainedStyle":
     """Learn a style and write it into `folder`: adapter, pair, samples and report.
 
@@ -65,7 +67,7 @@ def learn(
     from worker.engine.train import PairInput, train_style  # noqa: PLC0415
 
     checkpoints = FolderStore(folder / "checkpoint")
-    source = PairInput(reference=reference, artwork=artwork, builder=builder, caption=caption)
+    source = PairInput(reference=reference, artwork=artwork, builder=builder, caption=caption, more=tuple(more))
     with Runtime(settings).base(base) as model:
         config = training_config(training, seed, preset, split_prompts=model.info.split_prompts)
         try:

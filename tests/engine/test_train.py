@@ -209,3 +209,21 @@ def test_folder_store(tmp_path):
     assert [path.name for path in (tmp_path / "checkpoint").iterdir()] == ["a"]
     store.clear()
     assert store.load("a") is None
+
+
+def test_several_photos_of_one_style(base):
+    """All are looked at and go with the style; killed and resumed it is the same, and another photo is another style."""
+    more = replace(SOURCE, more=(stitched_photo().rotate(90), stitched_photo().rotate(180)))
+    style = train_style(base, more, CONFIG)
+    adapter = Adapter.from_bytes(style.adapter)
+    assert adapter.manifest["photos"] == 3
+    assert len(adapter.swatch.more) == 2
+    store = CrashingStore(1)
+    with pytest.raises(Crash):
+        train_style(base, more, CONFIG, None, store)
+    other = train_style(base, replace(more, more=more.more[:1]), CONFIG, None, store)
+    assert other.adapter != style.adapter
+    store = CrashingStore(1)
+    with pytest.raises(Crash):
+        train_style(base, more, CONFIG, None, store)
+    assert train_style(base, more, CONFIG, None, store).adapter == style.adapter

@@ -160,6 +160,14 @@ def _pair_customization(bench: Bench, reference: Reference, config: TrainConfig)
     return replace(both, tensors=kept)
 
 
+def _three_photos(bench: Bench, reference: Reference, config: TrainConfig) -> Adapter:
+    """Two further samples in the same style, of the two designs after the teacher's, their designs drawn from them."""
+    pair = reference.pair
+    more = tuple(one.embroidery for one in reference.further)
+    source = PairInput(pair.embroidery, caption=reference.teacher.name, pair=pair, more=more)
+    return Adapter.from_bytes(bench.trained(f"{reference.name}: three photos", source, config).adapter)
+
+
 def _flattened(bench: Bench, reference: Reference, _config: TrainConfig) -> Pair:
     prepared = prepare_reference(reference.pair.embroidery, bench.size, crop="whole", balance=False)
     return build_pair(prepared, "flatten")
@@ -302,6 +310,9 @@ METHODS: dict[str, Method] = {
         "ablation",
         "D drawn from the photo instead of the true artwork",
         _drawn("flatten", _from_photo, laid=True),
+    ),
+    "three": Method(
+        "three photos", "ablation", "two further samples of the style", _drawn("three", _three_photos, laid=True)
     ),
     "copy": Method("the design itself", "bound", "nothing done", _copied),
     "oracle": Method(

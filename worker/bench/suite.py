@@ -38,11 +38,13 @@ class Reference:
         number: its place among the 30.
         style: how it is sewn; everything but colours and motif.
         teacher: the design that it shows, which is none of the suite's designs.
+        more: further designs for further samples of the style.
     """
 
     number: int
     style: StitchStyle
     teacher: Case
+    more: tuple[Case, ...] = ()
 
     @property
     def name(self) -> str:
@@ -57,8 +59,15 @@ class Reference:
     @property
     def pair(self) -> Pair:
         """The embroidery with the very design it was sewn from, as the builder `artwork` has it at best."""
-        sewn, flat = to_image(self.teacher.sewn(self.style)), to_image(self.teacher.flat)
-        return Pair(sewn, flat, self.teacher.mask, "artwork", {})
+        return self._pair(self.teacher, self.style)
+
+    @property
+    def further(self) -> list[Pair]:
+        """Two more samples of the style, sewn anew."""
+        return [self._pair(case, replace(self.style, seed=self.style.seed + 1 + n)) for n, case in enumerate(self.more)]
+
+    def _pair(self, case: Case, style: StitchStyle) -> Pair:
+        return Pair(to_image(case.sewn(style)), to_image(case.flat), case.mask, "artwork", {})
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,9 @@ def embroidery_bench(icons: Path | None, size: int, *, quick: bool = False) -> S
     """
     numbers = QUICK_STYLES if quick else range(len(FAMILIES))
     cases = held_out_cases(icons, DESIGNS + len(FAMILIES), size, SEED)
-    references = tuple(Reference(n, _style(n), cases[DESIGNS + n]) for n in numbers)
+    teachers = cases[DESIGNS:]
+    further = {n: tuple(teachers[(n + step) % len(teachers)] for step in (1, 2)) for n in numbers}
+    references = tuple(Reference(n, _style(n), teachers[n], further[n]) for n in numbers)
     designs = tuple(cases[: QUICK_DESIGNS if quick else DESIGNS])
     return Suite(references, designs, tuple(brief.text for brief in HELD_OUT_BRIEFS[:BRIEFS]), quick)
 

@@ -103,14 +103,16 @@ class Training:
     checkpoints: CheckpointStore
     clock: StageClock
     swatch: Swatch
+    also: Sequence[Material] = ()
     step: int = 0
     losses: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in Updates.KINDS})
     generated: list[GeneratedPair] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.updates = Updates(self.lora, self.config)
-        identity = (self.config.as_json(), self.base.info.name, self.base.info.version, self.material.digest)
-        self.fingerprint = hashlib.sha256(json.dumps([*identity, self.lora.style]).encode()).hexdigest()
+        identity = (self.config.as_json(), self.base.info.name, self.base.info.version)
+        digests = [material.digest for material in (self.material, *self.also)]
+        self.fingerprint = hashlib.sha256(json.dumps([*identity, *digests, self.lora.style]).encode()).hexdigest()
 
     def run(self) -> None:
         """Runs what is left of both stages."""
@@ -120,7 +122,7 @@ class Training:
             # The sample's stitches on its own design: something to see seconds after the photo.
             self._preview()
         with self.clock.stage("stage_one"):
-            self._steps("stage_one", config.stage_one_steps, [(self.material.training, 1.0)])
+            self._steps("stage_one", config.stage_one_steps)
         if config.total_steps <= config.stage_one_steps:
             return
         with self.clock.stage("complement"):
@@ -129,21 +131,17 @@ class Training:
             others = [
                 training_pair(self.base, item.embroidery, item.design, item.caption, config) for item in self.generated
             ]
-            self._steps("stage_two", config.total_steps, [(self.material.training, 1.0)], others)
+            self._steps("stage_two", config.total_steps, others)
 
-    def _steps(
-        self,
-        stage: str,
-        until: int,
-        pairs: list[tuple[TrainingPair, float]],
-        others: Sequence[TrainingPair] = (),
-    ) -> None:
-        """Steps of one stage; with ``others``, one of them joins the reference in every step."""
+    def _steps(self, stage: str, until: int, others: Sequence[TrainingPair] = ()) -> None:
+        """Steps of one stage, each on one of the references; with ``others``, one of them joins it."""
         config, begin = self.config, 0 if stage == "stage_one" else self.config.stage_one_steps
         while self.step < until:
             self.progress.update(stage, self.step - begin, until - begin)
             source = generator(config.seed, "step", self.step)
-            chosen = list(pairs)
+            references = [self.material, *self.also]
+            turn = int(torch.randint(len(references), (1,), generator=source)) if self.also else 0
+            chosen = [(references[turn].training, 1.0)]
             if others:
                 pick = int(torch.randint(len(others), (1,), generator=source))
                 chosen.append((others[pick], config.generated_weight))

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -62,21 +62,25 @@ class Swatch:
         design: the same motif flat, pixel on pixel.
         mask: true on the motif.
         fine: the embroidery with twice the pixels a side, if the photo has them.
+        more: further samples of the same style and size; blocks are taken from whichever has the better one.
     """
 
     embroidery: Image.Image
     design: Image.Image
     mask: Bool
     fine: Image.Image | None = None
+    more: tuple[Swatch, ...] = ()
 
-    def as_json(self) -> dict[str, str]:
+    def as_json(self) -> dict[str, Any]:
         """Its pictures by name, as WebP in base 64: `fine` of high quality, the others without loss."""
         pictures = {"embroidery": self.embroidery, "design": self.design, "mask": Image.fromarray(self.mask)}
-        kept = {name: _packed(picture, lossless=True) for name, picture in pictures.items()}
-        return kept if self.fine is None else kept | {"fine": _packed(self.fine, lossless=False)}
+        kept: dict[str, Any] = {name: _packed(picture, lossless=True) for name, picture in pictures.items()}
+        if self.fine is not None:
+            kept["fine"] = _packed(self.fine, lossless=False)
+        return kept | ({"more": [one.as_json() for one in self.more]} if self.more else {})
 
     @classmethod
-    def from_json(cls, kept: dict[str, str]) -> Swatch:
+    def from_json(cls, kept: dict[str, Any]) -> Swatch:
         """Reads what `as_json` gave.
 
         Raises:
@@ -85,16 +89,20 @@ class Swatch:
         try:
             embroidery, design, mask = (_unpacked(kept[name]) for name in ("embroidery", "design", "mask"))
             fine = _unpacked(kept["fine"]) if "fine" in kept else None
+            more = tuple(cls.from_json(one) for one in kept.get("more", ()))
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise ValueError(f"not a swatch: {error}") from error
         if not embroidery.size == design.size == mask.size:
             raise ValueError("not a swatch: its pictures differ in size")
-        return cls(embroidery, design, np.asarray(mask)[..., 0] > 127, fine)
+        if any(one.embroidery.size != embroidery.size for one in more):
+            raise ValueError("not a swatch: its samples differ in size")
+        return cls(embroidery, design, np.asarray(mask)[..., 0] > 127, fine, more)
 
     @cached_property
     def stitches(self) -> _Stitches:
         """What blocks are cut from; taken once, for every design."""
-        return _Stitches.of(self.embroidery, self.design, self.mask)
+        own = _Stitches.of(self.embroidery, self.design, self.mask)
+        return own.beside([one.stitches for one in self.more])
 
     @cached_property
     def fine_stitches(self) -> _Stitches:
@@ -102,7 +110,8 @@ class Swatch:
         size = (2 * self.embroidery.width, 2 * self.embroidery.height)
         sewn = self.fine or self.embroidery.resize(size, Image.Resampling.LANCZOS)
         mask = np.repeat(np.repeat(self.mask, 2, 0), 2, 1)
-        return _Stitches.of(sewn.resize(size), self.design.resize(size, Image.Resampling.BICUBIC), mask, scale=2)
+        own = _Stitches.of(sewn.resize(size), self.design.resize(size, Image.Resampling.BICUBIC), mask, scale=2)
+        return own.beside([one.fine_stitches for one in self.more])
 
 
 def _packed(picture: Image.Image, *, lossless: bool) -> str:
@@ -222,17 +231,30 @@ class _Flat:
 
 @dataclass(frozen=True)
 class _Stitches:
-    """A swatch, taken apart.
+    """A swatch, taken apart; of several samples one below the other.
 
     Attributes:
-        planes: [H, W, 2]: light in standard deviations, and 1 where another colour than the ink shows.
-        guide: [5] planes [H, W].
-        contrast: the standard deviation, as a share of L* + 16.
+        planes: [N H, W, 2]: light in standard deviations, and 1 where another colour than the ink shows.
+        guides: of each sample [5] planes [H, W].
+        contrast: the standard deviation, as a share of L* + `_DARKEST`.
     """
 
     planes: Float
-    guide: tuple[Float, ...]
+    guides: tuple[tuple[Float, ...], ...]
     contrast: float
+
+    @property
+    def side(self) -> int:
+        """Rows of one sample."""
+        return len(self.planes) // len(self.guides)
+
+    def beside(self, others: Sequence[_Stitches]) -> _Stitches:
+        """With further samples, whose light stays what it is."""
+        if not others:
+            return self
+        scaled = [one.planes * np.array([one.contrast / self.contrast, 1], np.float32) for one in others]
+        guides = (guide for one in others for guide in one.guides)
+        return _Stitches(np.concatenate([self.planes, *scaled]), (*self.guides, *guides), self.contrast)
 
     @classmethod
     def of(cls, embroidery: Picture, design: Picture, mask: Bool, scale: float = 1.0) -> _Stitches:
@@ -253,7 +275,7 @@ class _Stitches:
         contrast = float(np.sqrt(np.mean(fine**2))) + 1e-3 if fine.size else 1e-3
         planes = np.stack([np.clip(light / contrast, -_LARGEST, _LARGEST), shows], -1).astype(np.float32)
         guide = whole.guide()
-        return cls(planes, tuple(np.ascontiguousarray(guide[..., i]) for i in range(guide.shape[-1])), contrast)
+        return cls(planes, (tuple(np.ascontiguousarray(guide[..., i]) for i in range(guide.shape[-1])),), contrast)
 
 
 def _places(side: int, block: int, step: int) -> Iterator[int]:
@@ -265,9 +287,10 @@ def _places(side: int, block: int, step: int) -> Iterator[int]:
 def _quilted(stitches: _Stitches, wanted: Float, rng: np.random.Generator) -> npt.NDArray[np.int32]:
     """Rows and columns of the stitches, block by block, where the guide [H, W, 5] wants such, [H, W, 2]."""
     height, width = wanted.shape[:2]
-    block = min(_BLOCK, height, width, *(side // 2 for side in stitches.planes.shape[:2]))
+    samples = range(len(stitches.guides))
+    block = min(_BLOCK, height, width, stitches.side // 2)
     overlap = block * _OVERLAP // _BLOCK
-    light = np.ascontiguousarray(stitches.planes[..., 0])
+    light = np.ascontiguousarray(stitches.planes[..., 0]).reshape(len(samples), stitches.side, -1)
     out, known = np.zeros((height, width, 2), np.float32), np.zeros((height, width), bool)
     source = np.zeros((height, width, 2), np.int32)
     within = np.moveaxis(np.mgrid[:block, :block], 0, -1).astype(np.int32)
@@ -275,14 +298,16 @@ def _quilted(stitches: _Stitches, wanted: Float, rng: np.random.Generator) -> np
         for left in _places(width, block, block - overlap):
             here = np.s_[top : top + block, left : left + block]
             old, fixed = out[here].copy(), known[here].copy()
-            cost = _mismatch(stitches.guide, wanted[here]) / block**2
+            cost = np.stack([_mismatch(guide, wanted[here]) / block**2 for guide in stitches.guides])
             if fixed.any():
-                there = np.ascontiguousarray(old[..., 0])
-                cost += cv2.matchTemplate(light, there, cv2.TM_SQDIFF, mask=fixed.astype(np.float32)) / fixed.sum()
+                there, where = np.ascontiguousarray(old[..., 0]), fixed.astype(np.float32)
+                off = [cv2.matchTemplate(light[n], there, cv2.TM_SQDIFF, mask=where) for n in samples]
+                cost += np.stack(off) / fixed.sum()
             cost = np.maximum(cost, 0)
-            rows, columns = np.nonzero(cost <= cost.min() * (1 + _TOLERANCE) + 0.02)
+            sample, rows, columns = np.nonzero(cost <= cost.min() * (1 + _TOLERANCE) + 0.02)
             chosen = int(rng.integers(len(rows)))
-            place = within + np.array([rows[chosen], columns[chosen]], np.int32)
+            top_left = (sample[chosen] * stitches.side + rows[chosen], columns[chosen])
+            place = within + np.array(top_left, np.int32)
             new = stitches.planes[place[..., 0], place[..., 1]]
             taken = _seam(np.square(new - old).sum(-1), fixed)[..., None]
             out[here], source[here] = np.where(taken, new, old), np.where(taken, place, source[here])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ class PairInput:
         builder: pair builder.
         caption: what it shows, such as "red fox"; may be empty.
         pair: a pair that was built and accepted before; then the builder is not asked again.
+        more: further photos of the same style, whose designs are drawn from them.
     """
 
     reference: Image.Image
@@ -48,6 +49,7 @@ class PairInput:
     builder: str = "flatten"
     caption: str = ""
     pair: Pair | None = None
+    more: tuple[Image.Image, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,15 @@ def train_style(
     with clock.stage("pair"):
         progress.update("pair", 0, 1)
         pair = source.pair or build_pair(prepared, source.builder, source.artwork, config.seed)
+        further = [prepare_reference(photo, size) for photo in source.more]
+        pairs = [build_pair(one, "flatten", seed=config.seed) for one in further]
         progress.update("pair", 1, 1)
-    swatch = _swatch(pair, prepared)
+    more = tuple(_swatch(*both) for both in zip(pairs, further, strict=True))
+    swatch = replace(_swatch(pair, prepared), more=more)
     tokens = base.read_reference(base.encode_images(image_to_tensor([pair.embroidery]))) if config.warm_start else None
     with base.reference_tokens(tokens):
         material = Material.make(base, pair, source.caption, config)
+        also = [Material.make(base, one, "", config) for one in pairs]
     with clock.stage("blocks"):
         similarity, style_blocks = _style_blocks(base, material, config)
     manifest = {
@@ -125,6 +131,7 @@ def train_style(
         "pair_builder": pair.builder,
         "ground_rgb": [round(value, 4) for value in prepared.ground_rgb],
         "motif_px": round(prepared.motif_px, 1),
+        "photos": 1 + len(source.more),
         "seed": config.seed,
         "config": config.as_json(),
         "similarity": None if similarity is None else similarity.as_json(),
@@ -137,7 +144,7 @@ def train_style(
         training_lora(base.unet, style_blocks, config.rank, config.seed) as lora,
     ):
         ground = _rgb8(prepared.ground_rgb)
-        training = Training(base, lora, config, material, ground, progress, checkpoints, clock, swatch)
+        training = Training(base, lora, config, material, ground, progress, checkpoints, clock, swatch, also)
         training.run()
         adapter = lora.style_adapter(manifest, swatch)
     with clock.stage("samples"):
