@@ -1,9 +1,14 @@
 """The block analysis."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from tests.engine.test_train import CONFIG, SOURCE
+from worker.engine.adapter import Adapter
 from worker.engine.blocks import SEGMENTS, BlockSimilarity, block_similarity, invert, likeness
+from worker.engine.train import train_style
 
 
 def latents(seed, count=1):
@@ -49,3 +54,24 @@ def test_automatic_choices():
     for rule in ("best", "lowest:x", "lowest:0", "lowest:99"):
         with pytest.raises(ValueError, match="no rule"):
             found.choose(rule)
+
+
+def test_soft_weights_by_hand():
+    found = BlockSimilarity(("a", "b", "c"), ((0.2,) * 10, (0.9,) * 10, (0.55,) * 10))
+    assert found.weights() == pytest.approx({"a": 1.0, "b": 0.0, "c": 0.5})
+
+
+def test_a_soft_choice_keeps_of_every_block_by_its_weight(base):
+    config = replace(CONFIG, block_choice="soft", analysis_steps=10)
+    soft = Adapter.from_bytes(train_style(base, SOURCE, config).adapter)
+    whole = Adapter.from_bytes(train_style(base, SOURCE, replace(config, block_choice="all")).adapter)
+    weights = soft.manifest["block_weights"]
+    assert len(weights) == len(soft.manifest["style_blocks"]) == 11
+    for block, weight in weights.items():
+        for name in (n for n in soft.tensors if n.startswith(f"unet.{block}.") and "lora_B" in n):
+            wanted = whole.tensors[name] * weight
+            assert torch.allclose(soft.tensors[name], wanted, atol=1e-4 * float(whole.tensors[name].abs().max()))
+    named = replace(config, block_choice="mid_block.attentions.0,up_blocks.0.attentions.1")
+    assert train_style(base, SOURCE, named).manifest["style_blocks"] == named.block_choice.split(",")
+    with pytest.raises(ValueError, match="no rule"):
+        train_style(base, SOURCE, replace(config, block_choice="nonsense"))

@@ -120,6 +120,26 @@ def photos(
     typer.echo(f"{len(found)} photographs: {out / 'photos.png'}")
 
 
+@bench.command()
+def domains(
+    preset: Annotated[str, typer.Option(help="Of every training.")] = "default",
+    folder: Folder = WEIGHTS,
+    out: Out = OUT,
+    work: Work = WORK,
+    device: str = "cpu",
+) -> None:
+    """Photo to art, sketch colouring and appearance transfer, by the same code on other pairs."""
+    from worker.bench.domains import domain_sheet
+
+    with _opened(folder, out, work, device, quick=False) as opened:
+        found = domain_sheet(opened, preset)
+    (out / "domains.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    for name, figures in found.items():
+        ours, without, target = (figures[kind] for kind in ("ours", "no_adapter", "target"))
+        typer.echo(f"{name}: {figures['measure']}: {ours:.3f}, no adapter {without:.3f}, target itself {target:.3f}")
+    typer.echo(f"{out / 'domains.png'}")
+
+
 def own_designs(folder: Path) -> list[Path]:
     """Drawings of Hoop's own as files."""
     from worker.atelier.demo import sample_design

@@ -296,6 +296,12 @@ METHODS: dict[str, Method] = {
         "the widest gap in the measured similarity",
         _drawn("auto", _changed(block_choice="gap", analysis_steps=10), laid=True),
     ),
+    "soft_blocks": Method(
+        "soft blocks",
+        "ablation",
+        "all blocks, each weighted by its measured unlikeness",
+        _drawn("soft", _changed(block_choice="soft", analysis_steps=10), laid=True),
+    ),
     "no_contrast": Method(
         "no contrastive stage", "ablation", "stage one for all steps", _drawn("plain", _without_contrast, laid=True)
     ),

@@ -108,6 +108,12 @@ class BlockSimilarity:
             for block, row in zip(self.blocks, self.similarity, strict=True)
         }
 
+    def weights(self) -> dict[str, float]:
+        """Block to a share of its LoRA that is kept, instead of a hard choice: 1 the least alike, 0 the most."""
+        scores = self.scores()
+        most, least = max(scores.values()), min(scores.values())
+        return {block: (most - score) / max(most - least, 1e-9) for block, score in scores.items()}
+
     def choose(self, rule: str) -> tuple[str, ...]:
         """Style blocks by ``lowest:K``, or by ``gap``: all below the widest gap in the lower half of the ranking.
 

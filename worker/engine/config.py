@@ -66,7 +66,8 @@ class TrainConfig:
         optimiser: ``paper`` shares one AdamW among the three updates; ``separate`` gives each its own moments.
         generated_weight, contrastive_weight: of the generated pair's loss and of the contrastive loss.
         block_choice: ``base`` takes the base's style blocks, ``all`` all, names with commas between them those blocks;
-            ``lowest:K`` and ``gap`` choose by measured similarity.
+            ``lowest:K`` and ``gap`` choose by measured similarity, ``soft`` takes all blocks and keeps the more of a
+            block's LoRA the less alike it finds E and D.
         analysis_steps: steps of the inversion behind the similarity map; 0: no map.
         checkpoint_every, preview_every: in steps; 0: never.
         sample_designs: pictures made with the finished style.

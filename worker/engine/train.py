@@ -147,6 +147,8 @@ def train_style(
         training = Training(base, lora, config, material, ground, progress, checkpoints, clock, swatch, also)
         training.run()
         adapter = lora.style_adapter(manifest, swatch)
+    if config.block_choice == "soft" and similarity is not None:
+        adapter = _softened(adapter, similarity)
     with clock.stage("samples"):
         samples, metrics = _samples(base, adapter, pair, prepared, config, progress)
     report = {
@@ -159,7 +161,7 @@ def train_style(
         "warnings": [warning.as_dict() for warning in prepared.warnings],
         "metrics": metrics,
     }
-    return TrainedStyle(adapter.to_bytes(), manifest, pair, report, samples)
+    return TrainedStyle(adapter.to_bytes(), adapter.manifest, pair, report, samples)
 
 
 def style_at_a_glance(base: Base, pair: Pair, *, read: bool = False) -> Adapter:
@@ -208,7 +210,19 @@ def _style_blocks(
         return similarity, known if config.block_choice == "all" else named
     if similarity is None:
         raise ValueError("choosing style blocks by similarity needs analysis_steps")
-    return similarity, similarity.choose(config.block_choice)
+    return similarity, known if config.block_choice == "soft" else similarity.choose(config.block_choice)
+
+
+def _softened(adapter: Adapter, similarity: BlockSimilarity) -> Adapter:
+    """Every block's part of the LoRA by its weight, which the manifest then holds."""
+    weights = {f"unet.{block}.": weight for block, weight in similarity.weights().items()}
+
+    def weight_of(name: str) -> float:
+        return next(weight for prefix, weight in weights.items() if name.startswith(prefix))
+
+    tensors = {name: t * weight_of(name) if ".lora_B." in name else t for name, t in adapter.tensors.items()}
+    kept = {block: round(weight, 4) for block, weight in similarity.weights().items()}
+    return replace(adapter, tensors=tensors, manifest=adapter.manifest | {"block_weights": kept})
 
 
 def _samples(
