@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from worker.atelier.evaluation.cases import Case
 from worker.bench import suite as suites
 from worker.bench.measures import MEASURES, Scene, measure
 from worker.bench.report import against_ours, table, write_report
@@ -133,8 +134,7 @@ def results(**tables):
         "icons": True,
         **dict.fromkeys(("base", "base_digest", "commit", "machine", "torch"), "x"),
     }
-    seconds = {method: {"00-fill": (1.0, 2.0)} for method in tables}
-    return Results(about, figures, seconds)
+    return Results(about, figures, {method: {"00-fill": 2.0} for method in tables}, {"emolora": {"00-fill": 30.0}})
 
 
 def test_the_page_says_what_was_found():
@@ -146,3 +146,14 @@ def test_the_page_says_what_was_found():
     page = write_report(found, ["## Are the figures right?"], "pictures/x.jpg")
     assert "quick cut" in page
     assert "![Best, median and worst pictures](pictures/x.jpg)" in page
+
+
+def test_teachers_show_nothing_that_the_designs_show(monkeypatch):
+    """Sixty-two things in several drawings each, as the icons have them."""
+    things = [Case(f"thing {n % 62}", "", None) for n in range(400)]
+    monkeypatch.setattr(suites, "held_out_cases", lambda _icons, count, _size, _seed: things[:count])
+    whole = embroidery_bench(None, 128)
+    shown = {case.name for case in whole.designs}
+    for reference in whole.references:
+        assert {reference.teacher.name, *(case.name for case in reference.more)}.isdisjoint(shown)
+    assert len({reference.teacher.name for reference in whole.references}) == 12

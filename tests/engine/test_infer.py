@@ -117,7 +117,7 @@ def test_no_guidance_runs_the_base_once_a_step(base, monkeypatch):
     batches = []
     predict = base.predict
     monkeypatch.setattr(base, "predict", lambda x, *rest: batches.append(len(x)) or predict(x, *rest))
-    config = replace(FLAT.without_stitches(), strength=1.0, guidance=1.0)
+    config = replace(FLAT, strength=1.0, guidance=1.0, bare_guidance=0.0)
     sew(base, [stitched_photo(32)], [1], config)
     assert batches == [1, 1, 1, 1]
     batches.clear()

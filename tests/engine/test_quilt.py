@@ -9,13 +9,16 @@ from PIL import Image
 
 from tests.engine import sewn
 from tests.engine.test_adapter import strong_adapter
+from tests.engine.test_train import CONFIG, SOURCE, Recorder, stitched_photo
 from worker.engine.adapter import Adapter, AdapterError
 from worker.engine.checkpoint import Snapshot
 from worker.engine.colour import lightness, rgb_to_lab, to_image
 from worker.engine.config import render_config
 from worker.engine.infer import Renderer, RenderRequest, lay, sew
 from worker.engine.metrics import log_gabor_distance, log_gabor_statistics, orientation_distance, orientation_histogram
+from worker.engine.pairs import Pair
 from worker.engine.quilt import Swatch, lay_finely, lay_stitches
+from worker.engine.train import train_style
 
 SIDE = 128
 
@@ -123,19 +126,12 @@ def test_a_render_begins_with_laid_stitches(base):
     style = Adapter.from_bytes(replace(bare, swatch=small).to_bytes())
     config = render_config("flat", small=True, steps=10, strength=0.2, lay_stitches=True, bare_strength=0.6)
     request = RenderRequest(design=other_design()[0], config=config)
-    progress = []
-
-    class Recorder:
-        def update(self, stage, step, total):
-            progress.append((stage, step, total))
-
-        def preview(self, image):
-            pass
-
-    laid = Renderer(base).render(style, request, Recorder())[0]
-    assert max(total for stage, _, total in progress if stage == "diffuse") == 2
-    without = Renderer(base).render(bare, request, Recorder())[0]
-    assert max(total for stage, _, total in progress if stage == "diffuse") == 6
+    progress = Recorder()
+    laid = Renderer(base).render(style, request, progress)[0]
+    assert max(total for stage, _, total in progress.updates if stage == "diffuse") == 2
+    assert progress.previews, "the laid stitches are shown at once"
+    without = Renderer(base).render(bare, request, progress)[0]
+    assert max(total for stage, _, total in progress.updates if stage == "diffuse") == 6
     assert laid.patch.tobytes() != without.patch.tobytes()
     bare_config = replace(config, lay_stitches=False, strength=0.6, guidance=config.bare_guidance)
     plain = Renderer(base).render(bare, replace(request, config=bare_config))[0]
@@ -172,15 +168,49 @@ def test_twice_the_pixels_are_the_same_stitches_in_the_same_places():
     assert Swatch.from_json(poor.as_json()).fine is None
 
 
-def test_a_final_is_laid_at_its_own_size(base):
+@pytest.mark.parametrize(("threads", "size"), [("same", None), ("same", 48), ("finer", None), ("finer", 48)])
+def test_a_final_is_laid_at_its_own_size(base, monkeypatch, threads, size):
     small = Swatch(*(one.resize((32, 32)) for one in (swatch().embroidery, swatch().design)), swatch().mask[::4, ::4])
-    config = render_config("flat", small=True, steps=10, strength=0.1, quality="final")
-    for threads in ("same", "finer"):
-        style = replace(strong_adapter(base), swatch=small)
-        request = RenderRequest(design=other_design()[0], config=replace(config, threads=threads), variations=2)
-        pictures = [image.patch for image in Renderer(base).render(style, request)]
-        assert [picture.size for picture in pictures] == [(64, 64), (64, 64)]
-        assert pictures[0].tobytes() != pictures[1].tobytes()
+    drawn = []
+    monkeypatch.setattr(
+        "worker.engine.infer.sew",
+        lambda *given, laid=(): drawn.append([one.picture.size for one in laid]) or sew(*given, laid=laid),
+    )
+    config = render_config("flat", small=True, steps=10, strength=0.1, quality="final", size=size, threads=threads)
+    style = replace(strong_adapter(base), swatch=small)
+    request = RenderRequest(design=other_design()[0], config=config, variations=2)
+    progress = Recorder()
+    pictures = [image.patch for image in Renderer(base).render(style, request, progress)]
+    side = size or 64
+    assert [picture.size for picture in pictures] == [(side, side)] * 2
+    assert drawn == [[(32, 32)] * (2 if threads == "same" else 1), [(side, side)], [(side, side)]]
+    assert pictures[0].tobytes() != pictures[1].tobytes()
+    done, total = [(step, total) for stage, step, total in progress.updates if stage == "diffuse"][-1]
+    assert done == total
+
+
+def test_cloth_stays_plain_where_the_sample_shows_none():
+    """A close photo of nothing but stitches embroiders the motif, not the cloth around it."""
+    labels = np.ones((SIDE, SIDE), np.uint8)
+    covered = Swatch(sewn.sew(labels), to_image(sewn.flat(labels)), labels > 0)
+    design, mask = other_design()
+    change = np.abs(lightness(lay_stitches(covered, design, mask).picture) - lightness(design))
+    far = cv2.dilate(mask.astype(np.uint8), np.ones((17, 17))) == 0
+    assert change[far].max() < 1
+    assert change[mask].mean() > 3
+
+
+def test_one_plain_colour_has_no_outline_and_is_sewn_all_over():
+    plain = Image.new("RGB", (SIDE, SIDE), (60, 140, 70))
+    laid = lay_stitches(swatch(), plain, np.ones((SIDE, SIDE), bool)).picture
+    assert np.abs(lightness(laid) - lightness(plain)).mean() > 2
+
+
+def test_a_style_of_a_photo_without_a_motif_lays_nothing(base):
+    picture = stitched_photo(32)
+    pair = Pair(picture, picture, np.zeros((32, 32), bool), "flatten", {})
+    style = Adapter.from_bytes(train_style(base, replace(SOURCE, pair=pair), CONFIG).adapter)
+    assert style.swatch is None
 
 
 def test_further_samples_are_used_where_they_fit_better():

@@ -165,11 +165,15 @@ def report(
         results = read_results(out / "results.json")
     except FileNotFoundError as error:
         raise typer.BadParameter(f"no results in {out}: run `hoop bench run` first") from error
+    if "ours" not in results.figures:
+        raise typer.BadParameter("these results are without Hoop's own: run `hoop bench run --methods ours,...`")
     checked: Sequence[str] = ()
     if (out / "validation.json").exists():
         checked = validation_lines(json.loads((out / "validation.json").read_text(encoding="utf-8")))
     with _opened(WEIGHTS, out, work, "cpu", quick=results.about["quick"]) as opened:
-        suite = embroidery_bench(opened.icons, 256, quick=results.about["quick"])
+        if results.about["icons"] != (opened.icons is not None):
+            raise typer.BadParameter("the results are of other designs: the icons could not be had then, or not now")
+        suite = embroidery_bench(opened.icons, results.about["size"], quick=results.about["quick"])
         sheet = page.parent / "pictures" / f"{page.stem}.jpg"
         sheet.parent.mkdir(parents=True, exist_ok=True)
         cases_sheet(results, suite, out).save(sheet, quality=88)

@@ -129,7 +129,8 @@ def domain_sheet(bench: Bench, preset: str, names: Sequence[str] = tuple(DOMAINS
         reference = domain.picture(teacher)
         pair = Pair(to_image(reference), to_image(domain.design(teacher)), np.ones_like(teacher.mask), "artwork", {})
         config = train_config(preset, analysis_steps=0, sample_designs=0, preview_every=0, checkpoint_every=0)
-        config = replace(config, control_tile=domain.tile)
+        # Complementary pairs are flat designs sewn, which is another relation than this domain's.
+        config = replace(config, control_tile=domain.tile, stage_one_steps=config.total_steps)
         source = PairInput(pair.embroidery, caption=teacher.name, pair=pair)
         adapter = Adapter.from_bytes(
             bench.kept(
@@ -138,7 +139,12 @@ def domain_sheet(bench: Bench, preset: str, names: Sequence[str] = tuple(DOMAINS
             )
         )
         render = bench.render(
-            colour_fix=False, lay_stitches=False, hold_lightness=0.0, strength=0.95, control_tile=domain.tile
+            colour_fix=False,
+            lay_stitches=False,
+            hold_lightness=0.0,
+            strength=0.95,
+            guidance=1.5,
+            control_tile=domain.tile,
         )
         scores: dict[str, list[float]] = {"ours": [], "no_adapter": [], "target": []}
         for place, case in enumerate(cases[:TARGETS]):

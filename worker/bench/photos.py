@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from worker.atelier.evaluation.bench import Bench, Figures
+from worker.atelier.evaluation.bench import Bench, Figures, digest_of
 from worker.atelier.evaluation.photos import families_of
 from worker.atelier.evaluation.sheets import contact_sheet
 from worker.engine.adapter import Adapter
@@ -49,8 +49,7 @@ def photo_sheet(bench: Bench, photos: Sequence[Path], designs: Sequence[Path], p
         preset: of the training; ``none`` for the laid stitches alone, without training.
 
     Returns:
-        By file name: ``family`` as `INDEX.tsv` has it, ``builder``, ``warnings`` and, after a training, the training's
-        own ``metrics``.
+        By file name: ``family`` as `INDEX.tsv` has it, ``builder`` and ``warnings``.
     """
     families = families_of(photos[0].parent) if photos else {}
     drawings = [opened(path) for path in designs]
@@ -74,7 +73,7 @@ def photo_sheet(bench: Bench, photos: Sequence[Path], designs: Sequence[Path], p
             def learn(photo: Image.Image = photo, path: Path = path) -> bytes:
                 return bench.trained(path.stem, PairInput(photo), config).adapter  # noqa: B023 - called at once
 
-            style = Adapter.from_bytes(bench.kept(f"{path.stem}-{preset}.safetensors", learn))
+            style = Adapter.from_bytes(bench.kept(f"{path.stem}-{digest_of([path])}-{preset}.safetensors", learn))
         row = [prepared.embroidery, pair.design]
         for number, drawing in enumerate(drawings):
             request = RenderRequest(design=drawing, config=bench.render(), seed=number)

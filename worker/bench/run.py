@@ -7,7 +7,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,14 @@ class Results:
     Attributes:
         about: machine, base, commit, preset, what was run.
         figures: method -> reference -> one dict of figures a design.
-        seconds: method -> reference -> seconds to learn, seconds to draw all designs.
+        seconds: method -> reference -> seconds to draw all designs.
+        trainings: name of an adapter -> reference -> seconds it took to learn.
     """
 
     about: Figures
     figures: dict[str, dict[str, list[dict[str, float]]]]
-    seconds: dict[str, dict[str, tuple[float, float]]]
+    seconds: dict[str, dict[str, float]]
+    trainings: dict[str, dict[str, float]]
 
     def table(self, method: str, figure: str) -> np.ndarray[Any, np.dtype[np.float64]]:
         """One figure of one method, [styles, designs]; styles in the suite's order."""
@@ -63,6 +65,7 @@ def about(bench: Bench, suite: Suite, preset: str, methods: Sequence[str]) -> Fi
         "unseen": [reference.name for reference in suite.references if reference.unseen],
         "designs": [case.name for case in suite.designs],
         "icons": bench.icons is not None,
+        "size": bench.size,
         "methods": list(methods),
     }
 
@@ -89,16 +92,26 @@ def run(bench: Bench, suite: Suite, preset: str, methods: Sequence[str]) -> Resu
         for name in bench.track(methods, f"{reference.name}: methods"):
             kept = json.loads(
                 bench.kept(
-                    f"{preset}-{reference.name}-{name}-{len(suite.designs)}.json",
+                    f"{preset}-{reference.name}-{name}-{len(suite.designs)}{'-eye' if eye else ''}.json",
                     lambda n=name, r=reference: _one(bench, suite, r, n, preset, eye),  # type: ignore[misc]
                 )
             )
             found.setdefault(name, {})[reference.name] = kept["figures"]
             seconds.setdefault(name, {})[reference.name] = kept["seconds"]
         _sheet(bench, suite, reference, methods)
-    results = Results(about(bench, suite, preset, methods), found, seconds)
-    write_json(bench.out / "results.json", {"about": results.about, "figures": found, "seconds": seconds})
+    results = Results(about(bench, suite, preset, methods), found, seconds, _trainings(bench, suite, preset))
+    write_json(bench.out / "results.json", asdict(results))
     return results
+
+
+def _trainings(bench: Bench, suite: Suite, preset: str) -> dict[str, dict[str, float]]:
+    """What `worker.bench.methods` wrote beside each adapter."""
+    found: dict[str, dict[str, float]] = {}
+    for reference in suite.references:
+        start = f"{reference.name}-{preset}-"
+        for path in sorted((bench.out / "kept" / bench.fingerprint).glob(f"{start}*.seconds")):
+            found.setdefault(path.stem.removeprefix(start), {})[reference.name] = float(path.read_text())
+    return found
 
 
 def read_results(path: Path) -> Results:
@@ -108,11 +121,10 @@ def read_results(path: Path) -> Results:
         FileNotFoundError: there are none.
     """
     kept = json.loads(path.read_text(encoding="utf-8"))
-    return Results(kept["about"], kept["figures"], kept["seconds"])
+    return Results(**kept)
 
 
 def _one(bench: Bench, suite: Suite, reference: Reference, name: str, preset: str, eye: Eye | None) -> bytes:
-    begin = time.monotonic()
     draw = METHODS[name].prepare(bench, reference, preset)
     learnt = time.monotonic()
     pictures: list[Picture] = [draw(case, number) for number, case in enumerate(suite.designs)]
@@ -125,7 +137,7 @@ def _one(bench: Bench, suite: Suite, reference: Reference, name: str, preset: st
         path = picture_path(bench, reference, name, number)
         path.parent.mkdir(parents=True, exist_ok=True)
         to_image(picture).save(path)
-    return json.dumps({"figures": figures, "seconds": [round(learnt - begin, 2), round(drawn - learnt, 2)]}).encode()
+    return json.dumps({"figures": figures, "seconds": round(drawn - learnt, 2)}).encode()
 
 
 def picture_path(bench: Bench, reference: Reference, method: str, number: int) -> Path:

@@ -96,8 +96,11 @@ def embroidery_bench(icons: Path | None, size: int, *, quick: bool = False) -> S
         quick: the fixed cut; its styles and designs are those of the whole.
     """
     numbers = QUICK_STYLES if quick else range(len(FAMILIES))
-    cases = held_out_cases(icons, DESIGNS + len(FAMILIES), size, SEED)
-    teachers = cases[DESIGNS:]
+    cases = held_out_cases(icons, 4 * DESIGNS, size, SEED)
+    # There are about sixty things: those that the designs show are no teachers, the others come in several drawings.
+    shown = {case.name for case in cases[:DESIGNS]}
+    others = [case for case in cases[DESIGNS:] if case.name not in shown] or cases[DESIGNS:]
+    teachers = [others[n % len(others)] for n in range(len(FAMILIES))]
     further = {n: tuple(teachers[(n + step) % len(teachers)] for step in (1, 2)) for n in numbers}
     references = tuple(Reference(n, _style(n), teachers[n], further[n]) for n in numbers)
     designs = tuple(cases[: QUICK_DESIGNS if quick else DESIGNS])

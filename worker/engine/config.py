@@ -173,7 +173,7 @@ class RenderConfig:
             dissolved and drawn again has rows of threads already.
         laid_hold: sigma in pixels of the draft above which lightness is that of the laid stitches; 0: it is drawn anew
             on every scale.
-        bare_strength, bare_guidance: what the others are at least for styles that bring no stitches to lay.
+        bare_strength, bare_guidance: what the others are at least where no stitches are laid.
         guidance: classifier-free guidance; at 1 the base runs once a step instead of twice.
         control_edge, control_tile: weights of the two control branches; 0 skips one.
         colour_fix: take lightness from the result and colour from the design.
@@ -220,9 +220,7 @@ class RenderConfig:
     hold_lightness: float = 0.0
 
     def without_stitches(self) -> RenderConfig:
-        """The same where there are none to lay."""
-        if not self.lay_stitches:
-            return self
+        """The same where none are laid."""
         strength, guidance = max(self.strength, self.bare_strength), max(self.guidance, self.bare_guidance)
         return replace(self, lay_stitches=False, strength=strength, guidance=guidance)
 

@@ -117,7 +117,7 @@ def sew(
     Returns:
         One RGB picture a seed, of the designs' size.
     """
-    if not laid:
+    if not laid and not drafts:
         config = config.without_stitches()
     # Broad shading is the sample's photograph, not its style.
     even = [lab_colour_fix(one.picture, one.colours, 1.0, config.hold_lightness) for one in laid]
@@ -148,7 +148,7 @@ def lay(
     swatch: Swatch | None,
     designs: Sequence[Image.Image],
     seeds: Sequence[int],
-    masks: Sequence[Bool] = (),
+    masks: Sequence[Bool | None] = (),
 ) -> list[Laid]:
     """What :func:`sew` draws from if ``config`` wants the sample's stitches laid first and the style brings some.
 
@@ -157,14 +157,13 @@ def lay(
         swatch: the style's.
         designs: one for all seeds, or one a seed.
         seeds: one a picture.
-        masks: true on the designs' motifs; without them motifs are found by their cloth's colour.
+        masks: true on the designs' motifs; where there is none the motif is found by its cloth's colour.
     """
     if swatch is None or not config.lay_stitches or not designs:
         return []
+    masks = masks or [None] * len(designs)
     of = range(len(seeds)) if len(designs) > 1 else [0] * len(seeds)
-    return [
-        lay_stitches(swatch, designs[i], masks[i] if masks else None, seed) for i, seed in zip(of, seeds, strict=True)
-    ]
+    return [lay_stitches(swatch, designs[i], masks[i], seed) for i, seed in zip(of, seeds, strict=True)]
 
 
 def imagine(
@@ -321,6 +320,8 @@ class _Work:
         finer: bool,
     ) -> None:
         self.base, self.progress, self.brief, self.swatch = base, progress, request.brief or "", swatch
+        self.design, self.ground = request.design, ground
+        self.coarse: dict[int, Laid] = {}
         self.seeds = [variation_seed(request.seed, index) for index in range(request.variations)]
         size = _size(base, request.config)
         if swatch is None:
@@ -372,6 +373,9 @@ class _Work:
             else:
                 designs = [self.small.design]
                 laid = lay(self.draft, self.swatch, designs, part, [self.small.mask])
+                self.coarse.update(zip(part, laid, strict=False))
+                if laid and begin == 0:
+                    self.progress.preview(laid[0].picture)
                 pictures += sew(self.base, designs, part, self.draft, "", report, laid=laid)
         return pictures
 
@@ -390,8 +394,23 @@ class _Work:
             return []
         if self.finer:
             return lay(self.final, self.swatch, [self.prepared.design], [seed], [self.prepared.mask])
-        coarse = lay(self.final, self.swatch, [self.small.design], [seed], [self.small.mask])
-        return [lay_finely(self.swatch, one, self.prepared.design, self.prepared.mask) for one in coarse]
+        if (coarse := self.coarse.get(seed)) is None:
+            return []
+        twice, size = self.twice_design(), self.prepared.design.size
+        fine = lay_finely(self.swatch, coarse, twice.design, twice.mask)
+        if fine.picture.size == size:
+            return [fine]
+        pictures = {name: getattr(fine, name).resize(size, Image.Resampling.LANCZOS) for name in ("picture", "colours")}
+        return [replace(fine, **pictures)]
+
+    def twice_design(self) -> PreparedDesign:
+        """The design with twice the draft's pixels a side, whatever the final's size."""
+        if self.prepared is None or self.small is None or self.design is None:
+            raise ValueError("there is no design")
+        twice = 2 * self.small.design.width
+        if self.prepared.design.width == twice:
+            return self.prepared
+        return prepare_design(self.design, twice, ground_rgb=self.ground)
 
     def _runs(self) -> int:
         """Runs of the UNet on one window that the whole work takes."""

@@ -20,7 +20,7 @@ from worker.engine.bases import Base, image_to_tensor
 from worker.engine.checkpoint import CheckpointStore, Snapshot
 from worker.engine.colour import Bool
 from worker.engine.complement import GeneratedPair, complementary_pairs
-from worker.engine.config import TrainConfig, render_config
+from worker.engine.config import RenderConfig, TrainConfig, render_config
 from worker.engine.drawings import Colour
 from worker.engine.infer import lay, sew
 from worker.engine.pairs import Pair, build_pair
@@ -102,7 +102,7 @@ class Training:
     progress: Progress
     checkpoints: CheckpointStore
     clock: StageClock
-    swatch: Swatch
+    swatch: Swatch | None
     also: Sequence[Material] = ()
     step: int = 0
     losses: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in Updates.KINDS})
@@ -118,8 +118,9 @@ class Training:
         """Runs what is left of both stages."""
         config = self.config
         self._resume()
-        if config.preview_every and self.step == 0:
-            # The sample's stitches on its own design: something to see seconds after the photo.
+        laid = self.swatch is not None and self._render().lay_stitches
+        if config.preview_every and self.step == 0 and (laid or config.warm_start):
+            # Something to see seconds after the photo.
             self._preview()
         with self.clock.stage("stage_one"):
             self._steps("stage_one", config.stage_one_steps)
@@ -183,9 +184,12 @@ class Training:
         )
         self._save()
 
+    def _render(self) -> RenderConfig:
+        return render_config(self.config.sample_render, small=self.base.info.split_prompts, steps=PREVIEW_STEPS)
+
     def _preview(self) -> None:
         """The pair's own design, drawn with theta_e as it is now."""
-        config = render_config(self.config.sample_render, small=self.base.info.split_prompts, steps=PREVIEW_STEPS)
+        config = self._render()
         with self.lora.off(), applied(self.base.unet, self.lora.style_adapter({})):
             design, seed = self.material.pair.design, self.config.seed
             laid = lay(config, self.swatch, [design], [seed], [self.material.pair.mask])

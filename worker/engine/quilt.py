@@ -168,10 +168,12 @@ def lay_finely(swatch: Swatch, laid: Laid, design: Picture, mask: Bool | None = 
 
 
 def _lit(stitches: _Stitches, source: npt.NDArray[np.int32], flat: _Flat) -> Laid:
-    laid = stitches.planes[source[..., 0], source[..., 1]]
-    colours = np.where(laid[..., 1:] > 0.5, flat.other(), flat.lab)
+    light, shows, thread = np.moveaxis(stitches.planes[source[..., 0], source[..., 1]], -1, 0)
+    colours = np.where(shows[..., None] > 0.5, flat.other(), flat.lab)
     lit = colours.copy()
-    light = laid[..., 0] * stitches.contrast * (colours[..., 0] + _DARKEST)
+    # A sample that shows no cloth has none to lay: cloth stays plain, but for what hangs over an outline.
+    stray = ~flat.mask & (thread > 0.5) & (flat.distance > _REACH * flat.scale)
+    light = np.where(stray, 0, light) * stitches.contrast * (colours[..., 0] + _DARKEST)
     lit[..., 0] = np.clip(colours[..., 0] + light, 0, 100)
     return Laid(to_image(lab_to_rgb(lit)), to_image(lab_to_rgb(colours)), source)
 
@@ -202,6 +204,8 @@ class _Flat:
             border = np.concatenate([lab[0], lab[-1], lab[:, 0], lab[:, -1]])
             mask = np.linalg.norm(lab - np.median(border, axis=0), axis=-1) > 4
         distance = cv2.distanceTransform((edge_map(design) == 0).astype(np.uint8), cv2.DIST_L2, 5)
+        # Without any outline the distance is whatever OpenCV makes of infinity.
+        distance = np.minimum(distance, np.float32(sum(distance.shape)))
         smooth = cv2.GaussianBlur(distance, (0, 0), 1.0)
         x, y = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
         length = np.hypot(x, y) + np.float32(1e-3)
@@ -234,7 +238,7 @@ class _Stitches:
     """A swatch, taken apart; of several samples one below the other.
 
     Attributes:
-        planes: [N H, W, 2]: light in standard deviations, and 1 where another colour than the ink shows.
+        planes: [N H, W, 3]: light in standard deviations, 1 where another colour than the ink shows, 1 on the motif.
         guides: of each sample [5] planes [H, W].
         contrast: the standard deviation, as a share of L* + `_DARKEST`.
     """
@@ -252,7 +256,7 @@ class _Stitches:
         """With further samples, whose light stays what it is."""
         if not others:
             return self
-        scaled = [one.planes * np.array([one.contrast / self.contrast, 1], np.float32) for one in others]
+        scaled = [one.planes * np.array([one.contrast / self.contrast, 1, 1], np.float32) for one in others]
         guides = (guide for one in others for guide in one.guides)
         return _Stitches(np.concatenate([self.planes, *scaled]), (*self.guides, *guides), self.contrast)
 
@@ -273,7 +277,7 @@ class _Stitches:
         light = (sewn[..., 0] - ink) / (ink + _DARKEST)
         fine = (light - cv2.GaussianBlur(light, (0, 0), 4 * scale))[mask]
         contrast = float(np.sqrt(np.mean(fine**2))) + 1e-3 if fine.size else 1e-3
-        planes = np.stack([np.clip(light / contrast, -_LARGEST, _LARGEST), shows], -1).astype(np.float32)
+        planes = np.stack([np.clip(light / contrast, -_LARGEST, _LARGEST), shows, mask], -1).astype(np.float32)
         guide = whole.guide()
         return cls(planes, (tuple(np.ascontiguousarray(guide[..., i]) for i in range(guide.shape[-1])),), contrast)
 
@@ -291,7 +295,7 @@ def _quilted(stitches: _Stitches, wanted: Float, rng: np.random.Generator) -> np
     block = min(_BLOCK, height, width, stitches.side // 2)
     overlap = block * _OVERLAP // _BLOCK
     light = np.ascontiguousarray(stitches.planes[..., 0]).reshape(len(samples), stitches.side, -1)
-    out, known = np.zeros((height, width, 2), np.float32), np.zeros((height, width), bool)
+    out, known = np.zeros((height, width, 3), np.float32), np.zeros((height, width), bool)
     source = np.zeros((height, width, 2), np.int32)
     within = np.moveaxis(np.mgrid[:block, :block], 0, -1).astype(np.int32)
     for top in _places(height, block, block - overlap):
@@ -309,7 +313,7 @@ def _quilted(stitches: _Stitches, wanted: Float, rng: np.random.Generator) -> np
             top_left = (sample[chosen] * stitches.side + rows[chosen], columns[chosen])
             place = within + np.array(top_left, np.int32)
             new = stitches.planes[place[..., 0], place[..., 1]]
-            taken = _seam(np.square(new - old).sum(-1), fixed)[..., None]
+            taken = _seam(np.square(new - old)[..., :2].sum(-1), fixed)[..., None]
             out[here], source[here] = np.where(taken, new, old), np.where(taken, place, source[here])
             known[here] = True
     return source

@@ -113,8 +113,9 @@ def train_style(
         further = [prepare_reference(photo, size) for photo in source.more]
         pairs = [build_pair(one, "flatten", seed=config.seed) for one in further]
         progress.update("pair", 1, 1)
-    more = tuple(_swatch(*both) for both in zip(pairs, further, strict=True))
-    swatch = replace(_swatch(pair, prepared), more=more)
+    swatch = _swatch(pair, prepared)
+    more = (_swatch(*both) for both in zip(pairs, further, strict=True))
+    swatch = None if swatch is None else replace(swatch, more=tuple(one for one in more if one is not None))
     tokens = base.read_reference(base.encode_images(image_to_tensor([pair.embroidery]))) if config.warm_start else None
     with base.reference_tokens(tokens):
         material = Material.make(base, pair, source.caption, config)
@@ -158,7 +159,14 @@ def train_style(
         "style_blocks": list(style_blocks),
         "pair": pair.report,
         "complementary": [item.caption for item in training.generated],
-        "warnings": [warning.as_dict() for warning in prepared.warnings],
+        "warnings": [
+            *(warning.as_dict() for warning in prepared.warnings),
+            *(
+                replace(warning, message=f"Photo {number}: {warning.message}").as_dict()
+                for number, one in enumerate(further, 2)
+                for warning in one.warnings
+            ),
+        ],
         "metrics": metrics,
     }
     return TrainedStyle(adapter.to_bytes(), adapter.manifest, pair, report, samples)
@@ -181,7 +189,10 @@ def style_at_a_glance(base: Base, pair: Pair, *, read: bool = False) -> Adapter:
     return Adapter({}, manifest, _swatch(pair))
 
 
-def _swatch(pair: Pair, prepared: PreparedReference | None = None) -> Swatch:
+def _swatch(pair: Pair, prepared: PreparedReference | None = None) -> Swatch | None:
+    """What is kept to lay stitches from; none of a photo in which no motif was found."""
+    if not pair.mask.any():
+        return None
     fine = None if prepared is None else prepared.fine
     if fine is not None and prepared is not None:
         # A pair that was accepted before may show another part of the photo.
@@ -232,13 +243,15 @@ def _samples(
     size, render = base.info.resolution, render_config(config.sample_render, small=base.info.split_prompts)
     drawn = draw_designs(config.sample_designs, size, _rgb8(prepared.ground_rgb), config.seed + 1)
     designs = [pair.design, *(item.picture for item in drawn)]
+    masks = [pair.mask, *(None for _ in drawn)]
     pictures: list[Image.Image] = []
     with style_on(base, adapter):
         for begin in range(0, len(designs), BATCH):
             progress.update("samples", begin, len(designs))
             part = designs[begin : begin + BATCH]
             seeds = range(config.seed + begin, config.seed + begin + len(part))
-            pictures += sew(base, part, seeds, render, laid=lay(render, adapter.swatch, part, seeds))
+            laid = lay(render, adapter.swatch, part, seeds, masks[begin : begin + BATCH])
+            pictures += sew(base, part, seeds, render, laid=laid)
     progress.update("samples", len(designs), len(designs))
     samples = [Sample(item.words, item.picture, picture) for item, picture in zip(drawn, pictures[1:], strict=True)]
     return samples, _measured(pictures[0], pair)

@@ -84,7 +84,9 @@ class Bench:
     def fingerprint(self) -> str:
         """Of the base's files and of the code that draws and measures: what was found with others is found anew."""
         weights = sorted(path for path in self.folder.rglob("*") if path.is_file())
-        return digest_of([*weights, *DRAWING, *(WORKER / "engine").rglob("*.py"), *Path(__file__).parent.glob("*.py")])
+        code = (path for part in ("engine", "bench", "atelier/evaluation") for path in (WORKER / part).rglob("*.py"))
+        painters = WORKER / "atelier" / "domains.py"
+        return digest_of([*weights, *DRAWING, *code, painters], self.icons is not None)
 
     @property
     def size(self) -> int:
