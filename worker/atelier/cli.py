@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "hoop-mini"
-PARTS = WEIGHTS.parent / "parts"
+PARTS = WEIGHTS
 WORK = Path("build/atelier")
 
 atelier = typer.Typer(help="Make, train and measure the bundled base model, hoop-mini.", no_args_is_help=True)
