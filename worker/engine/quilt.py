@@ -45,10 +45,12 @@ _TOLERANCE: Final = 0.1
 """Blocks this much worse than the best are as good: which of them is taken is chance, or one would come every time."""
 _DARKEST: Final = 120.0
 """Added to L* before light is taken relative to it: a share of the light is about a share of L* + 16."""
-_SWAP: Final = (0.5, 12.0)
-"""A pixel shows another colour than its ink if it is that much nearer to it, and if the two are so far apart in Lab."""
-
-
+_SMOOTH: Final = 0.5
+"""Pixels of blur under which a pixel's colour is taken."""
+_SHARES: Final = (0.4, 0.9)
+"""Of the way from a pixel's ink to the other colour: up to the first all ink, from the second on all the other."""
+_APART: Final = 12.0
+"""Lab units by which two colours differ at least if one is told from the other."""
 _HUE: Final = np.array([0.2, 1.0, 1.0], np.float32)
 """Weights of L*, a* and b* away from outlines."""
 
@@ -169,7 +171,7 @@ def lay_finely(swatch: Swatch, laid: Laid, design: Picture, mask: Bool | None = 
 
 def _lit(stitches: _Stitches, source: npt.NDArray[np.int32], flat: _Flat) -> Laid:
     light, shows, thread = np.moveaxis(stitches.planes[source[..., 0], source[..., 1]], -1, 0)
-    colours = np.where(shows[..., None] > 0.5, flat.other(), flat.lab)
+    colours = (flat.lab + shows[..., None] * (flat.other() - flat.lab)).astype(np.float32)
     lit = colours.copy()
     # A sample that shows no cloth has none to lay: cloth stays plain, but for what hangs over an outline.
     stray = ~flat.mask & (thread > 0.5) & (flat.distance > _REACH * flat.scale)
@@ -238,7 +240,7 @@ class _Stitches:
     """A swatch, taken apart; of several samples one below the other.
 
     Attributes:
-        planes: [N H, W, 3]: light in standard deviations, 1 where another colour than the ink shows, 1 on the motif.
+        planes: [N H, W, 3]: light in standard deviations, share of another colour than the ink, 1 on the motif.
         guides: of each sample [5] planes [H, W].
         contrast: the standard deviation, as a share of L* + `_DARKEST`.
     """
@@ -264,16 +266,14 @@ class _Stitches:
     def of(cls, embroidery: Picture, design: Picture, mask: Bool, scale: float = 1.0) -> _Stitches:
         sewn, whole = rgb_to_lab(embroidery), _Flat.of(design, mask, scale)
         flat, other = whole.lab, whole.other()
-        smooth = cv2.GaussianBlur(sewn, (0, 0), scale)
+        smooth = cv2.GaussianBlur(sewn, (0, 0), _SMOOTH * scale)
         # Between stitches dark may be shadow and light may be shine: there only hue tells cloth from thread.
         weight = np.where((whole.distance < _REACH * scale)[..., None], np.float32(1), _HUE)
-        off, off_other, apart = (
-            np.linalg.norm(weight * step, axis=-1) for step in (smooth - flat, smooth - other, flat - other)
-        )
-        nearer, least = _SWAP
-        swapped = (off_other < nearer * off) & (apart > least)
-        shows = cv2.medianBlur(swapped.astype(np.float32), 3)
-        ink = np.where(shows > 0, other[..., 0], flat[..., 0])
+        step, apart = weight * (smooth - flat), weight * (other - flat)
+        square = np.square(apart).sum(-1)
+        share = ((step * apart).sum(-1) / np.maximum(square, 1e-3) - _SHARES[0]) / (_SHARES[1] - _SHARES[0])
+        shows = np.where(square > _APART**2, np.clip(share, 0, 1), 0).astype(np.float32)
+        ink = flat[..., 0] + shows * (other[..., 0] - flat[..., 0])
         light = (sewn[..., 0] - ink) / (ink + _DARKEST)
         fine = (light - cv2.GaussianBlur(light, (0, 0), 4 * scale))[mask]
         contrast = float(np.sqrt(np.mean(fine**2))) + 1e-3 if fine.size else 1e-3
