@@ -149,7 +149,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where the styles' folders go.")] = Path("backend/demo"),
     folder: Folder = WEIGHTS,
 ) -> None:
-    """Sews and photographs the demo shop's samples and learns their styles with the default preset."""
+    """Sews and photographs the demo shop's samples and learns their styles with the short preset."""
     from worker.atelier.demo import make_demo
     from worker.engine.progress import RichProgress
 

@@ -126,7 +126,7 @@ def sample_photo(demo: DemoStyle, seed: int = 11) -> Image.Image:
 
 
 def make_demo(base_folder: Path, out: Path, progress: Progress, slugs: tuple[str, ...] = ()) -> list[Path]:
-    """Trains every demo style (or those named) with the default preset and writes its folder."""
+    """Trains every demo style (or those named) with the short preset and writes its folder."""
     base = load_base(base_folder)
     made = []
     for demo in DEMO_STYLES:
@@ -137,7 +137,8 @@ def make_demo(base_folder: Path, out: Path, progress: Progress, slugs: tuple[str
         photo = sample_photo(demo)
         photo.save(folder / "reference.jpg", quality=92)
         reference = Image.open(folder / "reference.jpg")
-        config = replace(train_config("default"), sample_render=demo.preset)
+        # A longer training adds nothing to be seen on the bundled base.
+        config = replace(train_config("short"), sample_render=demo.preset, sample_designs=4)
         style = train_style(base, PairInput(reference, caption=demo.caption), config, progress)
         # In half the bytes: the repository carries them, and every digit that counts is still there.
         adapter = Adapter.from_bytes(style.adapter)
