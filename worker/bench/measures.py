@@ -90,9 +90,9 @@ MEASURES: dict[str, Measure] = {
         lambda picture, s: histogram_distance(picture, s.reference, s.mask, s.reference_mask),
     ),
     "hfrd": Measure(
-        "HFRD x 100",
+        "HFRD, % points",
         True,
-        lambda picture, s: 100 * high_frequency_difference(picture, s.reference, s.mask, s.reference_mask),
+        lambda picture, s: high_frequency_difference(picture, s.reference, s.mask, s.reference_mask),
     ),
 }
 """By name, in the table's order. Formulas: `worker.engine.metrics`, `worker.atelier.evaluation.control`."""
