@@ -16,12 +16,11 @@ import torch
 
 from worker.atelier.domains import paint
 from worker.atelier.evaluation.autoencoder import texture_distance
-from worker.atelier.evaluation.bench import Bench, Figures, mean
+from worker.atelier.evaluation.bench import Bench, Figures, mean, quiet
 from worker.atelier.evaluation.cases import Case
 from worker.atelier.evaluation.sheets import contact_sheet
 from worker.engine.adapter import Adapter
 from worker.engine.colour import Picture, lightness, to_image, to_uint8
-from worker.engine.config import train_config
 from worker.engine.control_maps import edge_map
 from worker.engine.metrics import histogram_distance
 from worker.engine.pairs import Pair
@@ -128,7 +127,7 @@ def domain_sheet(bench: Bench, preset: str, names: Sequence[str] = tuple(DOMAINS
         domain, teacher = DOMAINS[name], cases[TARGETS + number]
         reference = domain.picture(teacher)
         pair = Pair(to_image(reference), to_image(domain.design(teacher)), np.ones_like(teacher.mask), "artwork", {})
-        config = train_config(preset, analysis_steps=0, sample_designs=0, preview_every=0, checkpoint_every=0)
+        config = quiet(preset)
         # Complementary pairs are flat designs sewn, which is another relation than this domain's.
         config = replace(config, control_tile=domain.tile, stage_one_steps=config.total_steps)
         source = PairInput(pair.embroidery, caption=teacher.name, pair=pair)

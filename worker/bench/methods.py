@@ -15,21 +15,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worker.atelier.evaluation.bench import Bench
+from worker.atelier.evaluation.bench import Bench, quiet
 from worker.atelier.evaluation.cases import Case
 from worker.bench.shared_attention import style_aligned, style_id
 from worker.bench.suite import Reference
 from worker.engine.adapter import Adapter, TrainingLora, training_lora
 from worker.engine.colour import Picture
-from worker.engine.config import TrainConfig, train_config
+from worker.engine.config import TrainConfig
 from worker.engine.loop import Material
 from worker.engine.pairs import Pair, build_pair
 from worker.engine.prepare import prepare_reference
-from worker.engine.quilt import Swatch, lay_stitches
+from worker.engine.quilt import lay_stitches
 from worker.engine.routing import attention_blocks
 from worker.engine.seeds import generator
 from worker.engine.stage_one import Batch, Updates, draw_batch, prediction_loss
-from worker.engine.train import PairInput
+from worker.engine.train import PairInput, style_at_a_glance, swatch_of
 
 Drawer = Callable[[Case, int], Picture]
 """A design and a seed to a picture of the base's size."""
@@ -60,7 +60,7 @@ class Method:
 def _learnt(
     bench: Bench, reference: Reference, preset: str, name: str, train: Callable[[Reference, TrainConfig], Adapter]
 ) -> Adapter:
-    config = train_config(preset, analysis_steps=0, sample_designs=0, preview_every=0, checkpoint_every=0)
+    config = quiet(preset)
 
     key = f"{reference.name}-{preset}-{name}"
 
@@ -103,23 +103,23 @@ def _fitted(
         learnt = lora.style_adapter(manifest)
     prefixes = tuple(f"unet.{block}." for block in keep)
     kept = {name: tensor for name, tensor in learnt.tensors.items() if name.startswith(prefixes)}
-    return Adapter(kept, manifest, Swatch(pair.embroidery, pair.design, pair.mask))
+    return Adapter(kept, manifest, swatch_of(pair))
+
+
+def _on_embroidery(bench: Bench) -> Callable[[TrainingLora, Updates, Batch], object]:
+    """A step on E alone."""
+    return lambda _lora, updates, batch: updates.step(
+        "embroidery", prediction_loss(bench.base, batch, of_embroidery=True)
+    )
 
 
 def _db_lora(bench: Bench, reference: Reference, config: TrainConfig) -> Adapter:
     every = tuple(attention_blocks(bench.base.unet))
-
-    def step(_lora: TrainingLora, updates: Updates, batch: Batch) -> None:
-        updates.step("embroidery", prediction_loss(bench.base, batch, of_embroidery=True))
-
-    return _fitted(bench, reference, config, every, every, step)
+    return _fitted(bench, reference, config, every, every, _on_embroidery(bench))
 
 
 def _b_lora(bench: Bench, reference: Reference, config: TrainConfig) -> Adapter:
-    def step(_lora: TrainingLora, updates: Updates, batch: Batch) -> None:
-        updates.step("embroidery", prediction_loss(bench.base, batch, of_embroidery=True))
-
-    return _fitted(bench, reference, config, CONTENT_STYLE, CONTENT_STYLE[1:], step)
+    return _fitted(bench, reference, config, CONTENT_STYLE, CONTENT_STYLE[1:], _on_embroidery(bench))
 
 
 def _pair_customization(bench: Bench, reference: Reference, config: TrainConfig) -> Adapter:
@@ -228,14 +228,13 @@ def _plain(bench: Bench, _reference: Reference, _preset: str) -> Drawer:
 
 
 def _laid_plain(bench: Bench, reference: Reference, _preset: str) -> Drawer:
-    pair = reference.pair
-    manifest = {"style_blocks": list(bench.base.info.style_blocks)}
-    return _with(bench, Adapter({}, manifest, Swatch(pair.embroidery, pair.design, pair.mask)))
+    return _with(bench, style_at_a_glance(bench.base, reference.pair))
 
 
 def _quilted(_bench: Bench, reference: Reference, _preset: str) -> Drawer:
-    pair = reference.pair
-    swatch = Swatch(pair.embroidery, pair.design, pair.mask)
+    swatch = swatch_of(reference.pair)
+    if swatch is None:
+        raise ValueError(f"{reference.name} shows no motif")
     return lambda case, seed: np.asarray(lay_stitches(swatch, case.flat, case.mask, seed).picture)
 
 

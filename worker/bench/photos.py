@@ -7,11 +7,10 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from worker.atelier.evaluation.bench import Bench, Figures, digest_of
+from worker.atelier.evaluation.bench import Bench, Figures, digest_of, quiet
 from worker.atelier.evaluation.photos import families_of
 from worker.atelier.evaluation.sheets import contact_sheet
 from worker.engine.adapter import Adapter
-from worker.engine.config import train_config
 from worker.engine.infer import Renderer, RenderRequest
 from worker.engine.pairs import build_pair
 from worker.engine.prepare import prepare_reference
@@ -68,7 +67,7 @@ def photo_sheet(bench: Bench, photos: Sequence[Path], designs: Sequence[Path], p
             style = style_at_a_glance(bench.base, pair)
             style.manifest["ground_rgb"] = list(prepared.ground_rgb)
         else:
-            config = train_config(preset, analysis_steps=0, sample_designs=0, preview_every=0, checkpoint_every=0)
+            config = quiet(preset)
 
             def learn(photo: Image.Image = photo, path: Path = path) -> bytes:
                 return bench.trained(path.stem, PairInput(photo), config).adapter  # noqa: B023 - called at once

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from worker.atelier.evaluation.cases import Case
 from worker.engine.bases import Base, image_to_tensor, tensor_to_image
-from worker.engine.blocks import invert
+from worker.engine.blocks import clean_and_noise, invert
 from worker.engine.colour import Picture, lab_colour_fix, to_image
 from worker.engine.config import RenderConfig
 from worker.engine.control import Residuals, join_residuals
@@ -123,12 +123,8 @@ def _walk_back(
         out = base.predict(
             batch, torch.full((len(batch),), t, device=base.device), prompts, base.time_ids(side), None, control
         )[-1:]
-        a, b = alphas[t].sqrt(), (1 - alphas[t]).sqrt()
-        if base.prediction_type == "v_prediction":
-            clean, noise = a * x - b * out, a * out + b * x
-        else:
-            clean, noise = (x - b * out) / a, out
-        after = alphas[steps[index - 1]] if index else torch.ones_like(a)
+        clean, noise = clean_and_noise(base, x, out, alphas[t])
+        after = alphas[steps[index - 1]] if index else torch.ones_like(alphas[t])
         x = after.sqrt() * clean + (1 - after).sqrt() * noise
     return x
 

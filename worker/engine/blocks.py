@@ -75,18 +75,18 @@ def invert(
         out = base.predict(
             x, torch.full((len(x),), now, device=base.device), prompts, base.time_ids(side), style, residuals
         )
-        a, b = alphas[now].sqrt(), (1 - alphas[now]).sqrt()
-        clean, noise = (
-            (a * x - b * out, a * out + b * x)
-            if base.prediction_type == "v_prediction"
-            else (
-                (x - b * out) / a,
-                out,
-            )
-        )
+        clean, noise = clean_and_noise(base, x, out, alphas[now])
         yield SEGMENTS - 1 - index * SEGMENTS // steps
         x = alphas[after].sqrt() * clean + (1 - alphas[after]).sqrt() * noise
         reached(after, x)
+
+
+def clean_and_noise(base: Base, x: Tensor, out: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+    """What a prediction ``out`` takes ``x`` for, at the noise level whose cumulated alpha is given: (clean, noise)."""
+    a, b = alpha.sqrt(), (1 - alpha).sqrt()
+    if base.prediction_type == "v_prediction":
+        return a * x - b * out, a * out + b * x
+    return (x - b * out) / a, out
 
 
 @dataclass(frozen=True)

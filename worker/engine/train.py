@@ -113,8 +113,8 @@ def train_style(
         further = [prepare_reference(photo, size) for photo in source.more]
         pairs = [build_pair(one, "flatten", seed=config.seed) for one in further]
         progress.update("pair", 1, 1)
-    swatch = _swatch(pair, prepared)
-    more = (_swatch(*both) for both in zip(pairs, further, strict=True))
+    swatch = swatch_of(pair, prepared)
+    more = (swatch_of(*both) for both in zip(pairs, further, strict=True))
     swatch = None if swatch is None else replace(swatch, more=tuple(one for one in more if one is not None))
     tokens = base.read_reference(base.encode_images(image_to_tensor([pair.embroidery]))) if config.warm_start else None
     with base.reference_tokens(tokens):
@@ -186,10 +186,10 @@ def style_at_a_glance(base: Base, pair: Pair, *, read: bool = False) -> Adapter:
     manifest: dict[str, Any] = {"style_blocks": list(base.info.style_blocks)}
     if read:
         manifest[TOKENS] = _rounded(base.read_reference(base.encode_images(image_to_tensor([pair.embroidery]))))
-    return Adapter({}, manifest, _swatch(pair))
+    return Adapter({}, manifest, swatch_of(pair))
 
 
-def _swatch(pair: Pair, prepared: PreparedReference | None = None) -> Swatch | None:
+def swatch_of(pair: Pair, prepared: PreparedReference | None = None) -> Swatch | None:
     """What is kept to lay stitches from; none of a photo in which no motif was found."""
     if not pair.mask.any():
         return None

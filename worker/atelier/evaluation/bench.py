@@ -42,6 +42,11 @@ DRAWING = (
 """The code that true renders come from."""
 
 
+def quiet(preset: str) -> TrainConfig:
+    """A training without what only its own report would show, and without checkpoints: what was made is kept."""
+    return train_config(preset, analysis_steps=0, sample_designs=0, preview_every=0, checkpoint_every=0)
+
+
 def digest_of(paths: Iterable[Path], *also: object) -> str:
     """Sixteen hex digits that tell these files and values from others."""
     digest = hashlib.sha256(repr(also).encode())
