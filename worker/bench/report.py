@@ -165,7 +165,7 @@ def write_report(results: Results, validation: Sequence[str], sheet: str) -> str
         *against_ours(results, "texture"),
         "",
     ]
-    if any(name in results.figures for name in ABLATIONS if name != "ours"):
+    if any(METHODS[name].group == "ablation" for name in results.figures):
         parts += ["## Ablations", "", *table(results, ABLATIONS), ""]
     parts += [
         "## By style",

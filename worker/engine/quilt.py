@@ -49,6 +49,9 @@ _SMOOTH: Final = 0.5
 """Pixels of blur under which a pixel's colour is taken."""
 _SHARES: Final = (0.4, 0.9)
 """Of the way from a pixel's ink to the other colour: up to the first all ink, from the second on all the other."""
+_ASTRAY: Final = 2.0
+"""Pixels nearer to an outline or farther from it than in the sample, from which on no other colour shows: cloth that
+peeps in at the sample's edge would be a speck deeper in a design."""
 _APART: Final = 12.0
 """Lab units by which two colours differ at least if one is told from the other."""
 _HUE: Final = np.array([0.2, 1.0, 1.0], np.float32)
@@ -170,7 +173,8 @@ def lay_finely(swatch: Swatch, laid: Laid, design: Picture, mask: Bool | None = 
 
 
 def _lit(stitches: _Stitches, source: npt.NDArray[np.int32], flat: _Flat) -> Laid:
-    light, shows, thread = np.moveaxis(stitches.planes[source[..., 0], source[..., 1]], -1, 0)
+    light, shows, thread, depth = np.moveaxis(stitches.planes[source[..., 0], source[..., 1]], -1, 0)
+    shows = shows * np.clip(_ASTRAY - np.abs(depth - flat.depth()), 0, 1)
     colours = (flat.lab + shows[..., None] * (flat.other() - flat.lab)).astype(np.float32)
     lit = colours.copy()
     # A sample that shows no cloth has none to lay: cloth stays plain, but for what hangs over an outline.
@@ -228,6 +232,11 @@ class _Flat:
         other: Float = np.where((self.distance < _REACH * self.scale)[..., None], across, inside).astype(np.float32)
         return other
 
+    def depth(self) -> Float:
+        """Pixels inside the motif's or an ink's outline, negative on the cloth, no more than `_REACH`."""
+        deep = np.minimum(self.distance / self.scale, _REACH)
+        return np.where(self.mask, deep, -deep).astype(np.float32)
+
     def guide(self) -> Float:
         """What two places must have in common to be sewn alike, [H, W, 5]."""
         near = np.exp(-self.distance / _NEAR)
@@ -240,7 +249,7 @@ class _Stitches:
     """A swatch, taken apart; of several samples one below the other.
 
     Attributes:
-        planes: [N H, W, 3]: light in standard deviations, share of another colour than the ink, 1 on the motif.
+        planes: [N H, W, 4]: light in standard deviations, share of another colour than the ink, 1 on the motif, depth.
         guides: of each sample [5] planes [H, W].
         contrast: the standard deviation, as a share of L* + `_DARKEST`.
     """
@@ -258,7 +267,7 @@ class _Stitches:
         """With further samples, whose light stays what it is."""
         if not others:
             return self
-        scaled = [one.planes * np.array([one.contrast / self.contrast, 1, 1], np.float32) for one in others]
+        scaled = [one.planes * np.array([one.contrast / self.contrast, 1, 1, 1], np.float32) for one in others]
         guides = (guide for one in others for guide in one.guides)
         return _Stitches(np.concatenate([self.planes, *scaled]), (*self.guides, *guides), self.contrast)
 
@@ -277,7 +286,8 @@ class _Stitches:
         light = (sewn[..., 0] - ink) / (ink + _DARKEST)
         fine = (light - cv2.GaussianBlur(light, (0, 0), 4 * scale))[mask]
         contrast = float(np.sqrt(np.mean(fine**2))) + 1e-3 if fine.size else 1e-3
-        planes = np.stack([np.clip(light / contrast, -_LARGEST, _LARGEST), shows, mask], -1).astype(np.float32)
+        planes = np.stack([np.clip(light / contrast, -_LARGEST, _LARGEST), shows, mask, whole.depth()], -1)
+        planes = planes.astype(np.float32)
         guide = whole.guide()
         return cls(planes, (tuple(np.ascontiguousarray(guide[..., i]) for i in range(guide.shape[-1])),), contrast)
 
@@ -295,7 +305,7 @@ def _quilted(stitches: _Stitches, wanted: Float, rng: np.random.Generator) -> np
     block = min(_BLOCK, height, width, stitches.side // 2)
     overlap = block * _OVERLAP // _BLOCK
     light = np.ascontiguousarray(stitches.planes[..., 0]).reshape(len(samples), stitches.side, -1)
-    out, known = np.zeros((height, width, 3), np.float32), np.zeros((height, width), bool)
+    out, known = np.zeros((height, width, stitches.planes.shape[-1]), np.float32), np.zeros((height, width), bool)
     source = np.zeros((height, width, 2), np.int32)
     within = np.moveaxis(np.mgrid[:block, :block], 0, -1).astype(np.int32)
     for top in _places(height, block, block - overlap):
