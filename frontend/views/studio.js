@@ -17,7 +17,7 @@ import { faceOf } from "./styles.js";
 /** @typedef {import("../shapes.js").Style} Style */
 /** @typedef {import("../shapes.js").Picture} Picture */
 
-const IDEAS = ["a red fox", "a sailing boat", "a sunflower", "a coffee cup"];
+const IDEAS = ["a red fox", "two blue bicycles", "a sunflower", "a crown with the name “Anna”"];
 
 /** @param {{ styles: Style[], chosen: string | null }} props */
 function StylePicker({ styles, chosen }) {
@@ -42,7 +42,7 @@ function DesignInput({ now }) {
       ? html`<${Drop} small label=${now.design ? "Your design" : "Drop or paste a design"} purpose="design" paste value=${now.design}
           hint="A logo or drawing. PNG with transparency works best." onChange=${(/** @type {Picture | null} */ design) => set({ design })} />`
       : html`<${TextField} long label="Describe the design" value=${now.brief} maxLength=${BRIEF_LIMIT} placeholder="a red fox"
-          onInput=${(/** @type {string} */ brief) => set({ brief })} hint=${`Plain words, one motif. ${now.brief.length} of ${BRIEF_LIMIT} characters.`} />
+          onInput=${(/** @type {string} */ brief) => set({ brief })} hint=${`Plain words: things, colours, how many, letters in quotes. ${now.brief.length} of ${BRIEF_LIMIT} characters.`} />
         <div class="chips" role="group" aria-label="Ideas">
           ${IDEAS.map((idea) => html`<button type="button" class="chip" key=${idea} onClick=${() => set({ brief: idea })}>${idea}</button>`)}
         </div>`}

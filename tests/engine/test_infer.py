@@ -14,7 +14,8 @@ from worker.engine.adapter import Adapter, AdapterError
 from worker.engine.bases import image_to_tensor
 from worker.engine.colour import lab_colour_fix, rgb_to_lab
 from worker.engine.config import RENDER_PRESETS, render_config
-from worker.engine.infer import GarmentPlacement, Renderer, RenderRequest, cut_out, sew
+from worker.engine.drawing import sew
+from worker.engine.infer import GarmentPlacement, Renderer, RenderRequest, cut_out
 from worker.engine.progress import Canceled
 from worker.engine.sampling import conditions, denoise
 

@@ -14,7 +14,8 @@ from worker.engine.adapter import Adapter, AdapterError
 from worker.engine.checkpoint import Snapshot
 from worker.engine.colour import lightness, rgb_to_lab, to_image
 from worker.engine.config import render_config
-from worker.engine.infer import Renderer, RenderRequest, lay, sew
+from worker.engine.drawing import lay, sew
+from worker.engine.infer import Renderer, RenderRequest
 from worker.engine.metrics import log_gabor_distance, log_gabor_statistics, orientation_distance, orientation_histogram
 from worker.engine.pairs import Pair
 from worker.engine.quilt import Swatch, lay_finely, lay_stitches

@@ -144,6 +144,16 @@ def sew(
 
 
 @atelier.command()
+def drawings(work: Work = WORK) -> None:
+    """Makes the library of drawings that briefs are drawn from where the base knows no things."""
+    from worker.atelier.clipart import make_library
+    from worker.atelier.designs import fetch_icons
+
+    fetch_icons(work / "icons")
+    typer.echo(f"{make_library(work / 'icons')} drawings")
+
+
+@atelier.command()
 def demo(
     style: Annotated[list[str] | None, typer.Option(help="Only these; all by default.")] = None,
     out: Annotated[Path, typer.Option(help="Where the styles' folders go.")] = Path("backend/demo"),

@@ -25,6 +25,7 @@ __all__ = [
     "ICON_SETS",
     "Icon",
     "fetch_icons",
+    "fetch_package",
     "fonts_in",
     "held_out_icons",
     "load_icons",
@@ -161,8 +162,12 @@ class Icon:
         return np.asarray(rgba, np.uint8)
 
 
-def _package(name: str, version: str, members: Iterable[str], folder: Path) -> dict[str, bytes]:
-    """Files of an npm package."""
+def fetch_package(name: str, version: str, members: Iterable[str], folder: Path) -> dict[str, bytes]:
+    """Files of an npm package.
+
+    Raises:
+        RuntimeError: npm cannot get it.
+    """
     packed = subprocess.run(
         ["npm", "pack", f"{name}@{version}", "--silent"], cwd=folder, capture_output=True, text=True, check=False
     )
@@ -195,7 +200,7 @@ def fetch_icons(folder: Path) -> None:
         target = folder / name / "icons.json"
         if target.exists():
             continue
-        files = _package(f"@iconify-json/{name}", kind.version, ("icons.json", "info.json"), folder)
+        files = fetch_package(f"@iconify-json/{name}", kind.version, ("icons.json", "info.json"), folder)
         licence = json.loads(files["info.json"])["license"]["spdx"]
         if licence != kind.licence:
             raise RuntimeError(f"@iconify-json/{name} is under {licence}, not {kind.licence}")
@@ -209,7 +214,7 @@ def fetch_icons(folder: Path) -> None:
         if target.exists():
             continue
         font = f"files/{name}-latin-400-normal.woff"
-        files = _package(f"@fontsource/{name}", _FONT_VERSION, (font, "package.json", "LICENSE"), folder)
+        files = fetch_package(f"@fontsource/{name}", _FONT_VERSION, (font, "package.json", "LICENSE"), folder)
         if json.loads(files["package.json"])["license"] not in _FONT_LICENCES:
             raise RuntimeError(f"@fontsource/{name} is not under one of {_FONT_LICENCES}")
         target.parent.mkdir(exist_ok=True)
@@ -220,7 +225,7 @@ def fetch_icons(folder: Path) -> None:
 def _fetch_words(folder: Path) -> None:
     """Writes `emoji.json`: label, group, shortcodes and keywords of every emoji but people's skin tones."""
     tables = [f"en/shortcodes/{name}.json" for name in SHORTCODES]
-    files = _package(*_EMOJI, ("en/data.json", *tables), folder)
+    files = fetch_package(*_EMOJI, ("en/data.json", *tables), folder)
     codes = [json.loads(files[table]) for table in tables]
     emoji = []
     for entry in json.loads(files["en/data.json"]):

@@ -1,7 +1,7 @@
 """Rendering: a design or a brief becomes an embroidery in a learnt style (section 5 of arXiv 2509.18948).
 
-From a design: SDEdit (Meng et al. 2022, arXiv 2108.01073) under tile and edge control, then the colour fix. From a
-brief: from noise, with guidance. Either way only theta_e, the style blocks' part of the LoRA, is on the UNet.
+From a design or from a brief, as :mod:`worker.engine.drawing` draws a batch: only theta_e, the style blocks' part of
+the LoRA, is on the UNet.
 
 A final is drawn twice: a draft at the base's resolution, for eyes that wait, then the same motif with more pixels.
 """
@@ -12,25 +12,25 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from worker.engine.adapter import Adapter, style_on
-from worker.engine.bases import Base, image_to_tensor, tensor_to_image
-from worker.engine.briefs import draw_brief, known_things
-from worker.engine.colour import Bool, lab_colour_fix, to_float
+from worker.engine.bases import Base, tensor_to_image
+from worker.engine.briefs import draw_brief, similar_things
+from worker.engine.colour import Bool, to_float
 from worker.engine.config import RenderConfig, render_config
 from worker.engine.cutout import lift_motif
 from worker.engine.design import DEFAULT_GROUND
+from worker.engine.drawing import imagine, lay, sew, size_of
 from worker.engine.ground import find_ground
 from worker.engine.notices import Notice
 from worker.engine.place import place_patch
 from worker.engine.prepare import PreparedDesign, prepare_design
 from worker.engine.progress import NullProgress, Progress
-from worker.engine.quilt import Laid, Swatch, lay_finely, lay_stitches
-from worker.engine.sampling import conditions, control_of, denoise, passes, tiling
-from worker.engine.seeds import generator, normal, variation_seed
+from worker.engine.quilt import Laid, Swatch, lay_finely
+from worker.engine.sampling import passes, tiling
+from worker.engine.seeds import variation_seed
 
 BATCH = 4
 """Variations drawn at once: beyond this a CPU gains nothing and memory grows."""
@@ -90,104 +90,6 @@ class RenderedImage:
     garment: Image.Image | None = None
     design: Image.Image | None = None
     warnings: tuple[Notice, ...] = ()
-
-
-def sew(
-    base: Base,
-    designs: Sequence[Image.Image],
-    seeds: Sequence[int],
-    config: RenderConfig,
-    content: str = "",
-    on_step: Callable[[int, int, Tensor], None] | None = None,
-    drafts: Sequence[Image.Image] = (),
-    laid: Sequence[Laid] = (),
-) -> list[Image.Image]:
-    """Draws prepared designs anew with whatever adapter is on the UNet, one batch.
-
-    Args:
-        base: the base.
-        designs: RGB, all of one size; one for all seeds, or one a seed; none where only drafts are known.
-        seeds: one a picture.
-        config: every number; the colour fix is part of it.
-        content: what the designs show, if known.
-        on_step: see :func:`worker.engine.sampling.denoise`.
-        drafts: pictures to dissolve and draw again instead of the designs, one a seed, of the designs' size.
-        laid: the designs with stitches on them (:func:`lay`), one a seed, to dissolve and draw again instead.
-
-    Returns:
-        One RGB picture a seed, of the designs' size.
-    """
-    if not laid and not drafts:
-        config = config.without_stitches()
-    # Broad shading is the sample's photograph, not its style.
-    even = [lab_colour_fix(one.picture, one.colours, 1.0, config.hold_lightness) for one in laid]
-    start = base.encode_images(image_to_tensor(even or drafts or designs))
-    control = control_of(base, designs, config.control_tile, config.control_edge) if designs else None
-    # A second drawing with the first one's noise would only find again what that noise became.
-    noise = _noise(base, seeds, start.shape[-1], "refine" if drafts else "render")
-    latents = denoise(base, noise, conditions(base, content, config, control), config, start=start, on_step=on_step)
-    pictures = tensor_to_image(base.decode_latents(latents))
-    colours = float(config.colour_fix and bool(designs))
-    flat = [one.colours for one in laid] or [*(designs or drafts)]
-    if even and config.laid_hold:
-        return [
-            lab_colour_fix(picture, one.colours, colours, config.laid_hold, light)
-            for picture, one, light in zip(pictures, laid, even, strict=True)
-        ]
-    if not (colours or config.hold_lightness):
-        return pictures
-    flat = flat if len(flat) == len(pictures) else flat[:1] * len(pictures)
-    return [
-        lab_colour_fix(picture, design, colours, config.hold_lightness, light)
-        for picture, design, light in zip(pictures, flat, drafts or flat, strict=True)
-    ]
-
-
-def lay(
-    config: RenderConfig,
-    swatch: Swatch | None,
-    designs: Sequence[Image.Image],
-    seeds: Sequence[int],
-    masks: Sequence[Bool | None] = (),
-) -> list[Laid]:
-    """What :func:`sew` draws from if ``config`` wants the sample's stitches laid first and the style brings some.
-
-    Args:
-        config: of the render.
-        swatch: the style's.
-        designs: one for all seeds, or one a seed.
-        seeds: one a picture.
-        masks: true on the designs' motifs; where there is none the motif is found by its cloth's colour.
-    """
-    if swatch is None or not config.lay_stitches or not designs:
-        return []
-    masks = masks or [None] * len(designs)
-    of = range(len(seeds)) if len(designs) > 1 else [0] * len(seeds)
-    return [lay_stitches(swatch, designs[i], masks[i], seed) for i, seed in zip(of, seeds, strict=True)]
-
-
-def imagine(
-    base: Base,
-    brief: str,
-    seeds: Sequence[int],
-    config: RenderConfig,
-    on_step: Callable[[int, int, Tensor], None] | None = None,
-) -> list[Image.Image]:
-    """Draws a brief from noise with whatever adapter is on the UNet, one batch; one RGB picture a seed."""
-    noise = _noise(base, seeds, _size(base, config) // base.downscale, "render")
-    latents = denoise(base, noise, conditions(base, brief, config), config, on_step=on_step)
-    return tensor_to_image(base.decode_latents(latents))
-
-
-def _noise(base: Base, seeds: Sequence[int], side: int, purpose: str) -> Tensor:
-    shape = (1, base.latent_channels, side, side)
-    return torch.cat([normal(shape, generator(seed, purpose), base.device) for seed in seeds])
-
-
-def _size(base: Base, config: RenderConfig) -> int:
-    """Pixels of the picture's side: the request's or the base's, in whole cells of the UNet's coarsest level."""
-    wanted = config.size or base.info.resolution * (2 if config.quality == "final" else 1)
-    return max(base.size_multiple, round(wanted / base.size_multiple) * base.size_multiple)
 
 
 def _finer_threads(base: Base, adapter: Adapter | None, config: RenderConfig) -> bool:
@@ -251,25 +153,31 @@ class Renderer:
             return request, ()
         asked, flat = request.config, render_config("flat", small=True)
         red, green, blue = (round(255 * value) for value in ground)
-        drawing = draw_brief(request.brief, _size(self.base, asked), (red, green, blue))
+        drawing = draw_brief(request.brief, size_of(self.base, asked), (red, green, blue))
         if drawing is None:
-            listed = ", ".join(known_things())
+            close = similar_things(request.brief)
             return request, (
                 Notice(
                     "words_not_drawn",
-                    "The small base model cannot draw this from words, so only colours and texture are shown. Please "
-                    f"upload a design, or ask for one of the things Hoop has a drawing of: {listed}.",
+                    "The small base model cannot draw this from words, and Hoop has no drawing of it, so only colours "
+                    "and texture are shown. Please upload a design"
+                    + (
+                        f", or did you mean {' or '.join(close)}?"
+                        if close
+                        else " or name a thing, such as “a red fox”."
+                    ),
                 ),
             )
         kept = {name: getattr(asked, name) for name in ("size", "quality", "threads")}
         kept["hold_lightness"] = asked.hold_lightness or flat.hold_lightness
         # The steps of a text preset are for pictures from noise; a drawing needs no more than a design.
         config = replace(flat, steps=min(asked.steps, flat.steps), **kept)
-        return replace(request, brief=None, design=drawing, config=config), (
+        shown = " and ".join(drawing.shows)
+        return replace(request, brief=None, design=drawing.picture, config=config), (
             Notice(
                 "drawn_by_hoop",
-                "The small base model cannot draw from words yet: this shows a drawing of Hoop's own. Upload a design "
-                "to see yours.",
+                f"The small base model cannot draw from words: this shows Hoop's own drawing of {shown}. Upload a "
+                "design to see yours.",
             ),
         )
 
@@ -323,7 +231,7 @@ class _Work:
         self.design, self.ground = request.design, ground
         self.coarse: dict[int, Laid] = {}
         self.seeds = [variation_seed(request.seed, index) for index in range(request.variations)]
-        size = _size(base, request.config)
+        size = size_of(base, request.config)
         if swatch is None:
             request = replace(request, config=request.config.without_stitches())
         self.twice = request.config.quality == "final" and size > base.info.resolution
@@ -346,7 +254,7 @@ class _Work:
             )
         self.small = self.prepared = None
         if request.design is not None:
-            self.small = self.prepared = prepare_design(request.design, _size(base, self.draft), ground_rgb=ground)
+            self.small = self.prepared = prepare_design(request.design, size_of(base, self.draft), ground_rgb=ground)
             if self.twice:
                 large = prepare_design(request.design, size, ground_rgb=ground)
                 # What is too thin to sew depends on how wide the threads are.
@@ -420,7 +328,7 @@ class _Work:
         return runs + (len(self.seeds) * passes(self.final) * self._windows(self.final) if self.twice else 0)
 
     def _windows(self, config: RenderConfig) -> int:
-        return len(tiling(self.base, _size(self.base, config) // self.base.downscale))
+        return len(tiling(self.base, size_of(self.base, config) // self.base.downscale))
 
     def _report(self, config: RenderConfig, count: int, *, show: bool) -> Callable[[int, int, Tensor], None]:
         """The callback of one batch of drawings."""

@@ -21,8 +21,8 @@ from worker.engine.checkpoint import CheckpointStore, Snapshot
 from worker.engine.colour import Bool
 from worker.engine.complement import GeneratedPair, complementary_pairs
 from worker.engine.config import RenderConfig, TrainConfig, render_config
+from worker.engine.drawing import lay, sew
 from worker.engine.drawings import Colour
-from worker.engine.infer import lay, sew
 from worker.engine.pairs import Pair, build_pair
 from worker.engine.prepare import prepare_reference
 from worker.engine.progress import Progress, StageClock

@@ -235,7 +235,8 @@ class _Flat:
     def depth(self) -> Float:
         """Pixels inside the motif's or an ink's outline, negative on the cloth, no more than `_REACH`."""
         deep = np.minimum(self.distance / self.scale, _REACH)
-        return np.where(self.mask, deep, -deep).astype(np.float32)
+        signed: Float = np.where(self.mask, deep, -deep).astype(np.float32)
+        return signed
 
     def guide(self) -> Float:
         """What two places must have in common to be sewn alike, [H, W, 5]."""

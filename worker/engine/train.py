@@ -15,8 +15,9 @@ from worker.engine.bases import Base, image_to_tensor
 from worker.engine.blocks import BlockSimilarity, block_similarity
 from worker.engine.checkpoint import CheckpointStore, MemoryStore
 from worker.engine.config import TrainConfig, render_config
+from worker.engine.drawing import lay, sew
 from worker.engine.drawings import Colour, draw_designs
-from worker.engine.infer import BATCH, lay, sew
+from worker.engine.infer import BATCH
 from worker.engine.loop import Material, Training
 from worker.engine.metrics import (
     high_frequency_difference,

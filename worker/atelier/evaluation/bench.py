@@ -22,7 +22,7 @@ from worker.engine.adapter import Adapter, style_on
 from worker.engine.bases import Base, image_to_tensor, load_base, tensor_to_image
 from worker.engine.colour import Picture, to_image
 from worker.engine.config import RenderConfig, TrainConfig, render_config, train_config
-from worker.engine.infer import lay, sew
+from worker.engine.drawing import lay, sew
 from worker.engine.seeds import normal
 from worker.engine.train import PairInput, TrainedStyle, train_style
 
