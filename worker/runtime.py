@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from backend.core.bases import folder_of, registry
 from backend.core.config import Settings
 from backend.jobs.problems import BaseUnavailable
 
 if TYPE_CHECKING:
+    import torch
+
     from worker.engine.adapter import Adapter
     from worker.engine.bases import Base
+    from worker.engine.memory import Plan
 
 log = structlog.get_logger(__name__)
 
 ADAPTERS_KEPT: Final = 8
-BUNDLED: Final = "hoop-mini"
 
 
 class Runtime:
@@ -113,13 +116,48 @@ class Runtime:
         """Folder of a base by the name that requests and manifests use."""
         from worker.engine.base_info import BaseError, BaseInfo  # noqa: PLC0415 - the engine where it is needed
 
-        bundled = self._settings.base_dir
-        if name == BUNDLED:
-            return bundled
         try:
-            return bundled if BaseInfo.read(bundled).name == name else Path(name).expanduser()
+            # Another base may have been put in the bundled one's place.
+            if BaseInfo.read(self._settings.base_dir).name == name:
+                return self._settings.base_dir
         except BaseError:
-            return Path(name).expanduser()
+            pass
+        return folder_of(self._settings, name)
+
+    def describe(self, name: str) -> str:
+        """How a base would be loaded here, for people: device, memory, and what is done to save some.
+
+        Raises:
+            BaseUnavailable: it is not on this machine, or damaged.
+        """
+        planned = self._plan(name)
+        return self.device if planned is None else f"{self.device}, {planned.describe()}"
+
+    def _plan(self, name: str) -> "Plan | None":
+        """How to load a base into what is free on the GPU; ``None`` on a CPU, which swaps rather than fails."""
+        import torch  # noqa: PLC0415 - torch is loaded when it is needed
+
+        from worker.engine.base_info import BaseError  # noqa: PLC0415
+        from worker.engine.memory import plan  # noqa: PLC0415
+
+        if self.device == "cpu":
+            return None
+        entry = registry(self._settings).get(name)
+        order = () if entry is None else entry.short_of_memory
+        free, _ = torch.cuda.mem_get_info()
+        try:
+            return plan(self.folder(name), free, order, self._dtype(name))
+        except (BaseError, OSError, KeyError, ValueError) as error:
+            raise _unavailable(name) from error
+
+    def _dtype(self, name: str) -> "torch.dtype":
+        """Of a base's weights: as its entry says on a GPU, float32 on a CPU, where half precision saves no time."""
+        import torch  # noqa: PLC0415
+
+        entry = registry(self._settings).get(name)
+        if self.device == "cpu" or entry is None or entry.bundled:
+            return torch.float32
+        return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[entry.dtype]
 
     def _load(self, name: str) -> "Base":
         import torch  # noqa: PLC0415 - torch is loaded when it is needed
@@ -128,13 +166,20 @@ class Runtime:
 
         if self._settings.threads:
             torch.set_num_threads(self._settings.threads)
+        planned = self._plan(name)
+        savings = () if planned is None else planned.savings
         try:
-            base = load_base(self.folder(name), device=self.device)
+            base = load_base(self.folder(name), self.device, self._dtype(name), savings)
         except BaseError as error:
             log.warning("base.unavailable", base=name, reason=str(error))
-            raise BaseUnavailable(
-                f"The base model “{name}” is not on the computer that does the work, or it is damaged. Please ask "
-                "whoever looks after Hoop to install it."
-            ) from error
-        log.info("base.loaded", base=name, device=self.device)
+            raise _unavailable(name) from error
+        plan = "" if planned is None else planned.describe()
+        log.info("base.loaded", base=name, device=self.device, plan=plan)
         return base
+
+
+def _unavailable(name: str) -> BaseUnavailable:
+    return BaseUnavailable(
+        f"The base model “{name}” is not on the computer that does the work, or it is damaged. Whoever looks after "
+        f"Hoop can get it there with: hoop base fetch {name}"
+    )

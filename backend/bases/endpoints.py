@@ -35,6 +35,7 @@ class BaseOut(BaseModel):
     """A base model."""
 
     name: str
+    title: str
     default: bool
     bundled: bool
     resolution: int
@@ -55,6 +56,7 @@ def list_bases(_caller: CurrentShop, settings: SettingsDep) -> BaseList:
         data=[
             BaseOut(
                 name=base.name,
+                title=base.title,
                 default=position == 0,
                 bundled=base.bundled,
                 resolution=base.resolution,

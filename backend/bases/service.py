@@ -1,14 +1,15 @@
 """Which base models there are, and the numbers a render starts from on each.
 
-The bundled base says about itself what it is, in its `hoop.json`; any other is a hub id or folder from the settings.
+The registry names them (:mod:`backend.core.bases`); one that is on this machine says about itself what it is, in its
+`hoop.json`. The settings' own base may also be a folder that no registry knows.
 """
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from backend.core.bases import INFO_FILE, folder_of, is_installed, registry
 from backend.core.config import Settings
 from backend.core.errors import InvalidInput
 
@@ -49,6 +50,7 @@ class BaseInfo:
 
     Attributes:
         name: what requests call it.
+        title: for people.
         resolution: pixels of the longest side it was trained for.
         licence: of its weights.
         small: trained with split prompts, so the small numbers hold.
@@ -56,6 +58,7 @@ class BaseInfo:
     """
 
     name: str
+    title: str
     resolution: int
     licence: str
     small: bool
@@ -68,12 +71,12 @@ class BaseInfo:
 
 
 def all_bases(settings: Settings) -> list[BaseInfo]:
-    """Every base that may be named, the default first."""
-    bundled = _bundled(settings.base_dir)
-    if settings.base == bundled.name:
-        return [bundled]
-    other = BaseInfo(name=settings.base, resolution=1024, licence="see its model card", small=False, bundled=False)
-    return [other, bundled]
+    """Every base that may be named, the default first: those on this machine, and the settings' own, wherever it is."""
+    names = [settings.base]
+    for name, entry in registry(settings).items():
+        if entry.purpose == "styles" and (entry.bundled or is_installed(settings, name)):
+            names.append(name)
+    return [find_base(settings, name) for name in dict.fromkeys(names)]
 
 
 def default_base(settings: Settings) -> BaseInfo:
@@ -83,10 +86,18 @@ def default_base(settings: Settings) -> BaseInfo:
 
 def find_base(settings: Settings, name: str) -> BaseInfo:
     """A base by name; one that a style was learnt on is found even when the settings have moved on."""
-    for base in all_bases(settings):
-        if base.name == name:
-            return base
-    return BaseInfo(name=name, resolution=1024, licence="see its model card", small=False, bundled=False)
+    entry = registry(settings).get(name)
+    said = _said(folder_of(settings, name))
+    bundled = entry is not None and entry.bundled
+    return BaseInfo(
+        name=name,
+        title=name if entry is None else entry.title,
+        # An API host needs no weights; what the bundled ones are is known.
+        resolution=int(said.get("resolution", 256 if bundled else 1024 if entry is None else entry.resolution)),
+        licence=str(said.get("licence", "see its model card" if entry is None else entry.licence)),
+        small=bool(said.get("split_prompts", bundled)),
+        bundled=bundled,
+    )
 
 
 def require_base(settings: Settings, name: str | None) -> BaseInfo:
@@ -103,19 +114,10 @@ def require_base(settings: Settings, name: str | None) -> BaseInfo:
     )
 
 
-@lru_cache(maxsize=8)
-def _bundled(folder: Path) -> BaseInfo:
-    info: dict[str, Any] = {}
+def _said(folder: Path) -> dict[str, Any]:
+    """What a base's folder says about itself; nothing where it is not on this machine."""
     try:
-        found = json.loads((folder / "hoop.json").read_text(encoding="utf-8"))
-        info = found if isinstance(found, dict) else {}
+        found = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        # An API host needs no weights; what they are is known.
-        pass
-    return BaseInfo(
-        name=BUNDLED,
-        resolution=int(info.get("resolution", 256)),
-        licence=str(info.get("licence", "Apache-2.0")),
-        small=bool(info.get("split_prompts", True)),
-        bundled=True,
-    )
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -47,6 +47,12 @@ class Settings(BaseSettings):
     base: str = "hoop-mini"
     base_dir: Path = ROOT / "worker" / "weights" / "hoop-mini"
     """Folder of the bundled base model, in diffusers' layout."""
+    bases_dir: str = ""
+    """Where other base models are kept; DATA_DIR/bases when empty."""
+    offline: bool = False
+    """Never ask a model hub."""
+    hub: str = ""
+    """Address of the model hub or of a mirror; Hugging Face's when empty."""
     style_preset: Literal["default", "short"] = "default"
     """How long styles train; "short" is for tests."""
     threads: int = Field(default=0, ge=0)
@@ -92,6 +98,11 @@ class Settings(BaseSettings):
             if self.database_url.startswith(scheme):
                 return "postgresql+psycopg://" + self.database_url.removeprefix(scheme)
         return self.database_url
+
+    @property
+    def bases(self) -> Path:
+        """Where base models that do not come with Hoop are kept."""
+        return Path(self.bases_dir).expanduser().absolute() if self.bases_dir else self.data_dir / "bases"
 
     @property
     def run_file(self) -> Path:

@@ -21,7 +21,7 @@ from worker.engine.bases import Base, image_to_tensor, tensor_to_image
 from worker.engine.blocks import clean_and_noise, invert
 from worker.engine.colour import Picture, lab_colour_fix, to_image
 from worker.engine.config import RenderConfig
-from worker.engine.control import Residuals, join_residuals
+from worker.engine.control import Control, join_residuals
 from worker.engine.pairs import Pair
 from worker.engine.routing import attention_blocks
 from worker.engine.sampling import control_of
@@ -93,7 +93,7 @@ def _shared(unet: nn.Module, blocks: Sequence[str], processor: SharedSelfAttenti
             layer.attn1.processor = own
 
 
-def _trajectory(base: Base, latents: Tensor, residuals: Residuals | None, until: float) -> list[tuple[int, Tensor]]:
+def _trajectory(base: Base, latents: Tensor, residuals: Control | None, until: float) -> list[tuple[int, Tensor]]:
     """(timestep, latents) from the first step of the inversion to the last."""
     found: list[tuple[int, Tensor]] = []
     prompts = base.encode_prompts([""])
@@ -106,7 +106,7 @@ def _trajectory(base: Base, latents: Tensor, residuals: Residuals | None, until:
 def _walk_back(
     base: Base,
     ways: Sequence[list[tuple[int, Tensor]]],
-    residuals: Sequence[Residuals | None],
+    residuals: Sequence[Control | None],
     start: Tensor,
 ) -> Tensor:
     """DDIM from the noisiest step, the drawing last in a batch after the ways beside it; clean latents [1, C, h, w]."""

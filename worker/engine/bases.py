@@ -2,9 +2,9 @@
 
 A base folder is a stock diffusers ``StableDiffusionXLPipeline`` folder (``unet``, ``vae``, ``text_encoder``,
 ``text_encoder_2``, ``tokenizer``, ``tokenizer_2``, ``scheduler``, ``model_index.json``) with some additions:
-``control_tile/`` and ``control_edge/`` hold a :class:`~worker.engine.control.ControlBranch` each, ``reference_reader/``
-(not in every base) a :class:`~worker.engine.reader.ReferenceReader`, and ``hoop.json`` says what no diffusers file says
-(:class:`BaseInfo`).
+``control_tile/`` and ``control_edge/`` hold a :class:`~worker.engine.control.ControlBranch` or a ControlNet each,
+``reference_reader/`` (not in every base) a :class:`~worker.engine.reader.ReferenceReader`, and ``hoop.json`` says what
+no diffusers file says (:class:`BaseInfo`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from diffusers.utils.logging import disable_progress_bar as disable_diffusers_bar
 from diffusers.utils.logging import set_verbosity_error
 from PIL import Image
@@ -26,7 +26,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from transformers.utils.logging import disable_progress_bar
 
 from worker.engine.base_info import PAPER_STYLE_BLOCKS, BaseError, BaseInfo
-from worker.engine.control import ControlBranch, Residuals, add_residuals
+from worker.engine.control import Control, ControlBranch, LiveControl, Residuals, add_residuals
 from worker.engine.prompts import Prompts, embed_prompts
 from worker.engine.reader import ReferenceReader
 from worker.engine.routing import PromptRouting
@@ -58,9 +58,10 @@ class Base:
         tokenizers: Sequence[CLIPTokenizer],
         text_encoders: Sequence[nn.Module],
         scheduler: DDIMScheduler,
-        controls: dict[str, ControlBranch],
+        controls: dict[str, ControlBranch | ControlNetModel],
         autocast: torch.dtype | None = None,
         reader: ReferenceReader | None = None,
+        savings: Sequence[str] = (),
     ) -> None:
         self.info = info
         self.unet = unet
@@ -71,6 +72,7 @@ class Base:
         self.controls = controls
         self.autocast_dtype = autocast
         self.reader = reader
+        self.savings = frozenset(savings)
         self.modules = (unet, vae, *self.text_encoders, *controls.values(), *([] if reader is None else [reader]))
         for module in self.modules:
             module.requires_grad_(False).eval()
@@ -79,6 +81,19 @@ class Base:
         self.routing = PromptRouting(unet, info.style_blocks)
         self._prompt_cache: dict[str, Prompts] = {}
         self._reference: Tensor | None = None
+        if "vae_tiling" in self.savings and isinstance(vae, AutoencoderKL):
+            vae.enable_tiling()
+            vae.enable_slicing()
+
+    def to(self, device: str) -> None:
+        """Moves to ``device`` everything that is not kept aside to save memory there."""
+        aside: set[nn.Module] = set()
+        if "text_encoders_aside" in self.savings:
+            aside.update(self.text_encoders)
+        if "controls_aside" in self.savings:
+            aside.update(self.controls.values())
+        for module in self.modules:
+            module.to("cpu" if module in aside else device)
 
     @property
     def device(self) -> torch.device:
@@ -143,11 +158,24 @@ class Base:
                 self._prompt_cache.clear()
                 missing = list(dict.fromkeys(prompts))
             # One text at a time: a text's embedding must not depend on what else was asked for.
-            for text in missing:
-                self._prompt_cache[text] = embed_prompts(self.tokenizers, self.text_encoders, [text]).each(
-                    lambda tensor: tensor.float()
-                )
+            with self._brought("text_encoders_aside", self.text_encoders):
+                for text in missing:
+                    self._prompt_cache[text] = embed_prompts(self.tokenizers, self.text_encoders, [text]).each(
+                        lambda tensor: tensor.float().to(self.device)
+                    )
         return Prompts.join([self._prompt_cache[text] for text in prompts])
+
+    @contextmanager
+    def _brought(self, saving: str, modules: Sequence[nn.Module]) -> Iterator[None]:
+        """Inside, modules that are kept aside to save memory are on the device."""
+        aside = saving in self.savings
+        for module in modules if aside else ():
+            module.to(self.device)
+        try:
+            yield
+        finally:
+            for module in modules if aside else ():
+                module.to("cpu")
 
     def style_hidden(self, content: str) -> Tensor:
         """What the style blocks read of ``content`` in the learnt style: words or a reference, ``[1, L, C]``."""
@@ -208,16 +236,27 @@ class Base:
     @torch.no_grad()
     def control_residuals(
         self, tile: Tensor | None, edge: Tensor | None, tile_scale: float = 1.0, edge_scale: float = 1.0
-    ) -> Residuals | None:
-        """Residuals for maps at pixel size: ``tile`` ``[B, 3, H, W]``, ``edge`` ``[B, 1, H, W]``, both in [0, 1].
+    ) -> Control | None:
+        """Control by maps at pixel size: ``tile`` ``[B, 3, H, W]``, ``edge`` ``[B, 1, H, W]``, both in [0, 1].
 
         A branch that is absent from the base, has no map or weighs nothing is skipped; ``None`` when none is left.
         """
+        used = [
+            (self.controls[name], conditioning, scale)
+            for name, conditioning, scale in (("tile", tile, tile_scale), ("edge", edge, edge_scale))
+            if name in self.controls and conditioning is not None and scale != 0
+        ]
+        if "controls_aside" in self.savings:
+            wanted = [net for net, _, _ in used]
+            for net in self.controls.values():
+                net.to(self.device if net in wanted else "cpu")
+        live = [(net, one, scale) for net, one, scale in used if isinstance(net, ControlNetModel)]
+        if live:
+            nets, maps, scales = zip(*live, strict=True)
+            colour = tuple(one.expand(-1, 3, -1, -1).to(self.device) for one in maps)
+            return LiveControl(nets, colour, scales, self.downscale)
         parts = []
-        for name, conditioning, scale in (("tile", tile, tile_scale), ("edge", edge, edge_scale)):
-            branch = self.controls.get(name)
-            if branch is None or conditioning is None or scale == 0:
-                continue
+        for branch, conditioning, scale in used:
             down, mid = branch(conditioning.to(self.device, branch.dtype))
             parts.append((Residuals(tuple(tensor.float() for tensor in down), mid.float()), scale))
         return add_residuals(parts)
@@ -248,7 +287,7 @@ class Base:
         prompts: Prompts,
         time_ids: Tensor,
         style: Tensor | None = None,
-        residuals: Residuals | None = None,
+        residuals: Control | None = None,
     ) -> Tensor:
         """The UNet's output for noisy latents ``[B, C, h, w]``, in the base's own prediction type.
 
@@ -266,12 +305,16 @@ class Base:
         def full(tensor: Tensor) -> Tensor:
             return tensor.expand(batch, *tensor.shape[1:])
 
+        told = Prompts(full(prompts.hidden), full(prompts.pooled))
+        if isinstance(residuals, LiveControl):
+            with torch.no_grad(), self.precision():
+                residuals = residuals.at(latents, timesteps, told, full(time_ids))
         with self.precision(), self.routing.style_prompt(None if style is None else full(style)):
             out = self.unet(
                 latents.contiguous(memory_format=torch.channels_last),
                 timesteps,
-                encoder_hidden_states=full(prompts.hidden),
-                added_cond_kwargs={"text_embeds": full(prompts.pooled), "time_ids": full(time_ids)},
+                encoder_hidden_states=told.hidden,
+                added_cond_kwargs={"text_embeds": told.pooled, "time_ids": full(time_ids)},
                 down_block_additional_residuals=None if residuals is None else residuals.down,
                 mid_block_additional_residual=None if residuals is None else residuals.mid,
                 return_dict=False,
@@ -291,7 +334,9 @@ def tensor_to_image(images: Tensor) -> list[Image.Image]:
     return [Image.fromarray(array) for array in arrays]
 
 
-def load_base(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Base:
+def load_base(
+    folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32, savings: Sequence[str] = ()
+) -> Base:
     """Loads a base folder.
 
     Args:
@@ -299,6 +344,7 @@ def load_base(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.floa
         device: ``cpu`` or ``cuda``.
         dtype: of the stored weights in memory. On a CPU keep float32: bfloat16 is used inside by autocast where the
             machine has instructions for it.
+        savings: what is done to need less of the device's memory, see :data:`worker.engine.memory.SAVINGS`.
 
     Raises:
         BaseError: the folder is missing, incomplete or damaged.
@@ -307,14 +353,10 @@ def load_base(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.floa
     quiet_libraries()
     options: dict[str, Any] = {"torch_dtype": dtype}
     try:
-        vae_class = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8")).get("_class_name")
-        vae = (AutoencoderTiny if vae_class == "AutoencoderTiny" else AutoencoderKL).from_pretrained(
-            folder / "vae", **options
-        )
         base = Base(
             info=info,
             unet=UNet2DConditionModel.from_pretrained(folder / "unet", **options),
-            vae=vae,
+            vae=_load_vae(folder / "vae", dtype),
             tokenizers=[CLIPTokenizer.from_pretrained(folder / name) for name in ("tokenizer", "tokenizer_2")],
             text_encoders=[
                 CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype),
@@ -322,7 +364,9 @@ def load_base(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.floa
             ],
             scheduler=DDIMScheduler.from_pretrained(folder / "scheduler"),
             controls={
-                name: ControlBranch.from_pretrained(folder / f"control_{name}", **options)
+                name: _class_in(folder / f"control_{name}", ControlNetModel, ControlBranch).from_pretrained(
+                    folder / f"control_{name}", **options
+                )
                 for name in ("tile", "edge")
                 if (folder / f"control_{name}").is_dir()
             },
@@ -330,12 +374,32 @@ def load_base(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.floa
             reader=ReferenceReader.from_pretrained(folder / "reference_reader", **options)
             if (folder / "reference_reader").is_dir()
             else None,
+            savings=savings,
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise BaseError(f"the base in {folder} cannot be loaded: {error}") from error
-    for module in base.modules:
-        module.to(device)
+    base.to(device)
     return base
+
+
+def _load_vae(folder: Path, dtype: torch.dtype) -> AutoencoderTiny | AutoencoderKL:
+    kind = _class_in(folder, AutoencoderKL, AutoencoderTiny)
+    # SDXL's own autoencoder overflows in half precision and says so; its repaired copy does not.
+    overflows = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("force_upcast", False)
+    return kind.from_pretrained(folder, torch_dtype=torch.float32 if overflows else dtype)
+
+
+def _class_in(folder: Path, *known: Any) -> Any:
+    """Which of some classes a part's configuration names.
+
+    Raises:
+        ValueError: none of them.
+    """
+    name = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("_class_name")
+    found = next((kind for kind in known if kind.__name__ == name), None)
+    if found is None:
+        raise ValueError(f"{folder.name} is a {name}, not one of {', '.join(kind.__name__ for kind in known)}")
+    return found
 
 
 def quiet_libraries() -> None:

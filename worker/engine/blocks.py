@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worker.engine.bases import Base, Prompts
-from worker.engine.control import Residuals
+from worker.engine.control import Control
 from worker.engine.progress import Progress
 from worker.engine.routing import attention_blocks
 
@@ -54,7 +54,7 @@ def invert(
     latents: Tensor,
     prompts: Prompts,
     steps: int,
-    residuals: Residuals | None = None,
+    residuals: Control | None = None,
     style: Tensor | None = None,
     until: float = 1.0,
     reached: Callable[[int, Tensor], object] = lambda _timestep, _latents: None,
@@ -144,7 +144,7 @@ def block_similarity(
     design: Tensor,
     prompts: Prompts,
     steps: int,
-    residuals: Residuals | None = None,
+    residuals: Control | None = None,
     progress: Progress | None = None,
 ) -> BlockSimilarity:
     """Compares the latents ``[1, C, h, w]`` of one pair along ``steps`` (at least 10) steps of inversion."""

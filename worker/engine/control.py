@@ -3,19 +3,23 @@
 A :class:`ControlBranch` looks at one style-neutral map of the design (blurred flat colours, or edges) and adds a
 residual to every skip connection of the UNet and to its middle block, at the places where ControlNet (Zhang et al.
 2023, arXiv 2302.05543) adds its own. Unlike a ControlNet it does not see the noisy latents or the timestep, so it
-runs once an image instead of once a step.
+runs once an image instead of once a step. ControlNets themselves, of bases of SDXL's size, run in every step:
+:class:`LiveControl`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
+from diffusers import ControlNetModel
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
+
+from worker.engine.prompts import Prompts
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,11 @@ class Residuals:
 
     down: tuple[Tensor, ...]
     mid: Tensor
+
+    @property
+    def batch(self) -> int:
+        """How many items it was made for."""
+        return len(self.mid)
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Residuals:
         """The residuals with ``change`` applied to every tensor."""
@@ -67,10 +76,87 @@ def add_residuals(parts: Iterable[tuple[Residuals, float]]) -> Residuals | None:
     return total
 
 
-def join_residuals(parts: Sequence[Residuals]) -> Residuals:
-    """Several residuals of equal shapes as one batch."""
-    down = tuple(torch.cat(level) for level in zip(*(part.down for part in parts), strict=True))
-    return Residuals(down, torch.cat([part.mid for part in parts]))
+@dataclass(frozen=True)
+class LiveControl:
+    """Maps with the ControlNets that read them; what :class:`Residuals` are of a control branch.
+
+    Attributes:
+        nets: one a map.
+        maps: ``[B, 3, H, W]`` in [0, 1], at pixel size; a batch of one broadcasts over the latents' batch.
+        scales: weight of each net's residuals.
+        downscale: pixels to a latent cell.
+    """
+
+    nets: tuple[ControlNetModel, ...]
+    maps: tuple[Tensor, ...]
+    scales: tuple[float, ...]
+    downscale: int
+
+    @property
+    def batch(self) -> int:
+        """How many items it was made for."""
+        return len(self.maps[0])
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> LiveControl:
+        """The same with ``change``, which works on the batch, applied to every map."""
+        return replace(self, maps=tuple(change(one) for one in self.maps))
+
+    def repeat(self, count: int) -> LiveControl:
+        """Each item of the batch ``count`` times in a row: ``[a, a, b, b]``."""
+        return self.each(lambda one: one.repeat_interleave(count, dim=0))
+
+    def item(self, index: int) -> LiveControl:
+        """One item of the batch, as a batch of one."""
+        return self.each(lambda one: one[index : index + 1])
+
+    def crop(self, top: int, left: int, size: int) -> LiveControl:
+        """A square window, in latent cells."""
+        y, x, side = (cells * self.downscale for cells in (top, left, size))
+        return self.each(lambda one: one[..., y : y + side, x : x + side])
+
+    def at(self, latents: Tensor, timesteps: Tensor, prompts: Prompts, time_ids: Tensor) -> Residuals:
+        """The residuals for noisy latents ``[B, C, h, w]`` at ``timesteps`` ``[B]``; all arguments have batch B."""
+        parts = []
+        for net, image, scale in zip(self.nets, self.maps, self.scales, strict=True):
+            down, mid = net(
+                latents.to(net.dtype),
+                timesteps,
+                encoder_hidden_states=prompts.hidden.to(net.dtype),
+                controlnet_cond=image.expand(len(latents), *image.shape[1:]).to(latents.device, net.dtype),
+                added_cond_kwargs={
+                    "text_embeds": prompts.pooled.to(net.dtype),
+                    "time_ids": time_ids.to(net.dtype),
+                },
+                return_dict=False,
+            )
+            parts.append((Residuals(tuple(down), mid), scale))
+        total = add_residuals(parts)
+        if total is None:
+            raise ValueError("a live control has at least one net")
+        return total
+
+
+Control = Residuals | LiveControl
+"""What steers a drawing: made once for all steps, or in each anew."""
+
+
+def join_residuals(parts: Sequence[Control]) -> Control:
+    """Several controls of equal shapes and the same nets as one batch.
+
+    Raises:
+        ValueError: they are of different kinds.
+    """
+    first = parts[0]
+    if isinstance(first, LiveControl):
+        live = [part for part in parts if isinstance(part, LiveControl)]
+        if len(live) != len(parts):
+            raise ValueError("controls of different kinds cannot be joined")
+        return replace(first, maps=tuple(torch.cat(maps) for maps in zip(*(part.maps for part in live), strict=True)))
+    made = [part for part in parts if isinstance(part, Residuals)]
+    if len(made) != len(parts):
+        raise ValueError("controls of different kinds cannot be joined")
+    down = tuple(torch.cat(level) for level in zip(*(part.down for part in made), strict=True))
+    return Residuals(down, torch.cat([part.mid for part in made]))
 
 
 def _convs(inner: int, outer: int, stride: int = 1) -> nn.Sequential:

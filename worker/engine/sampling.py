@@ -14,7 +14,7 @@ from torch import Tensor
 
 from worker.engine.bases import Base, Prompts
 from worker.engine.config import RenderConfig
-from worker.engine.control import Residuals
+from worker.engine.control import Control
 from worker.engine.control_maps import edge_map, tile_map
 from worker.engine.tiles import Tiling
 
@@ -33,7 +33,7 @@ class Conditions:
     prompts: Prompts
     style: Tensor | None = None
     negative: Prompts | None = None
-    residuals: Residuals | None = None
+    residuals: Control | None = None
 
     def window(self, top: int, left: int, size: int) -> Conditions:
         """The same for a square window, in latent cells."""
@@ -41,7 +41,7 @@ class Conditions:
 
 
 def conditions(
-    base: Base, content: str, config: RenderConfig, residuals: Residuals | None = None, *, styled: bool = True
+    base: Base, content: str, config: RenderConfig, residuals: Control | None = None, *, styled: bool = True
 ) -> Conditions:
     """Prompts for one content ("" for none) as the base was trained to read them."""
     plain = base.encode_prompts([content])
@@ -52,7 +52,7 @@ def conditions(
     return Conditions(prompt, None, negative, residuals)
 
 
-def control_of(base: Base, designs: Sequence[Image.Image], tile_scale: float, edge_scale: float) -> Residuals | None:
+def control_of(base: Base, designs: Sequence[Image.Image], tile_scale: float, edge_scale: float) -> Control | None:
     """Control of flat designs of one size, with the maps the base was trained on."""
     arrays = [np.asarray(design.convert("RGB")) for design in designs]
 
@@ -148,7 +148,7 @@ def _guided(base: Base, x: Tensor, t: Tensor, given: Conditions, guidance: float
 
     negative, positive = given.negative.each(full), given.prompts.each(full)
     residuals = given.residuals
-    if residuals is not None and len(residuals.mid) > 1:
+    if residuals is not None and residuals.batch > 1:
         residuals = residuals.each(lambda tensor: torch.cat([tensor, tensor]))
     if given.style is not None and given.style.shape[1] != negative.hidden.shape[1]:
         # A reference has fewer tokens than a prompt.

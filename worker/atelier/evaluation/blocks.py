@@ -24,7 +24,7 @@ from worker.atelier.stitches import FAMILIES, HELD_OUT_FAMILIES
 from worker.atelier.vocabulary import FAMILY_WORDS
 from worker.engine.bases import Base, Prompts
 from worker.engine.colour import to_image
-from worker.engine.control import Residuals
+from worker.engine.control import Control
 from worker.engine.routing import attention_blocks
 from worker.engine.sampling import control_of
 
@@ -47,7 +47,7 @@ class Noised:
     words: str
     latents: Tensor
     timestep: Tensor
-    control: Residuals | None
+    control: Control | None
 
 
 @contextmanager

@@ -1,0 +1,155 @@
+"""The registry of base models: data that says what each is made of, where it comes from and how it is used.
+
+`bases.toml` beside this file lists what Hoop knows; `DATA_DIR/bases.toml` adds to it. The API lists bases from it, the
+worker fetches, checks and loads them. Neither torch nor a model hub is touched here.
+"""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from backend.core.config import Settings
+from backend.core.errors import InvalidInput
+
+REGISTRY: Final = Path(__file__).with_name("bases.toml")
+OWN: Final = "bases.toml"
+"""In DATA_DIR: a shop's own bases."""
+INFO_FILE: Final = "hoop.json"
+"""In a base's folder, once it is whole."""
+
+Saving = Literal["text_encoders_aside", "vae_tiling", "checkpointing", "controls_aside"]
+
+
+class Part(BaseModel):
+    """Files of a base that come from one repository of the hub, or from one folder of this machine.
+
+    Attributes:
+        repo: on the hub, "owner/name"; empty where `folder` is given.
+        folder: on this machine instead.
+        revision: branch, tag or commit; what it was when it was fetched is kept with the base.
+        folders: subfolders to take; none for the repository's own model files.
+        variant: of the weights' file names, such as "fp16"; left out of the names here.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    repo: str = ""
+    folder: Path | None = None
+    revision: str = "main"
+    folders: tuple[str, ...] = ()
+    variant: str = ""
+
+
+class BaseEntry(BaseModel):
+    """One base model.
+
+    Attributes:
+        title: for people.
+        licence, licence_url: of the weights.
+        gated: the hub gives it only to those who accepted the licence there.
+        bundled: comes with Hoop.
+        purpose: "styles" are learnt and rendered with it, or it draws "designs" only.
+        pipeline: class of diffusers that its parts make up.
+        file: single-file checkpoint that unet, text encoders and autoencoder come from, in the layout of the original.
+        like: with `file`: the base whose tokenizers, configuration and control it shares.
+        resolution: pixels of the longest side it was trained for.
+        dtype: of its weights on a GPU; on a CPU they are float32.
+        style_blocks: that carry style; the paper's four where none are named.
+        style_word: stands for [emb] in prompts.
+        pair_builder: that photos get their designs from, unless a style asks for another.
+        short_of_memory: what is done on a card that is too small, in this order, until it fits.
+        parts: by the subfolder that they go to; "base" is the folder itself.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    licence: str
+    licence_url: str = ""
+    gated: bool = False
+    bundled: bool = False
+    purpose: Literal["styles", "designs"] = "styles"
+    pipeline: Literal["StableDiffusionXLPipeline", "StableDiffusion3ControlNetPipeline"] = "StableDiffusionXLPipeline"
+    file: Path | None = None
+    like: str = ""
+    resolution: int = Field(default=1024, ge=64, le=4096)
+    dtype: Literal["float32", "float16", "bfloat16"] = "bfloat16"
+    style_blocks: tuple[str, ...] = ()
+    style_word: str = "[emb]"
+    pair_builder: Literal["flatten", "diffusion"] = "flatten"
+    short_of_memory: tuple[Saving, ...] = ()
+    parts: dict[Literal["base", "vae", "control_tile", "control_edge"], Part] = {}
+
+
+def registry(settings: Settings) -> dict[str, BaseEntry]:
+    """Every base that is known, by name.
+
+    Raises:
+        InvalidInput: a registry file cannot be read; the message says which and why.
+    """
+    found: dict[str, BaseEntry] = {}
+    for path in (REGISTRY, settings.data_dir / OWN):
+        if path.exists():
+            found |= _read(path)
+    return found
+
+
+def folder_of(settings: Settings, name: str) -> Path:
+    """Where a base of the registry lies or would lie; any other name is a folder itself."""
+    entry = registry(settings).get(name)
+    if entry is not None and entry.bundled:
+        return settings.base_dir
+    return settings.bases / name if entry is not None else Path(name).expanduser()
+
+
+def is_installed(settings: Settings, name: str) -> bool:
+    """Whether the base is whole on this machine."""
+    return (folder_of(settings, name) / INFO_FILE).is_file()
+
+
+def add_entry(settings: Settings, name: str, entry: BaseEntry) -> Path:
+    """Adds a base to the shop's own registry, in place of one of the same name; returns the file."""
+    path = settings.data_dir / OWN
+    known = _read(path) if path.exists() else {}
+    known[name] = entry
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(_toml(key, value) for key, value in known.items()), encoding="utf-8")
+    return path
+
+
+def _read(path: Path) -> dict[str, BaseEntry]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return {name: BaseEntry.model_validate(table) for name, table in tables.items()}
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(f"The list of base models {path} cannot be read: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(f"The list of base models {path} cannot be used: {place}: {first['msg']}.") from error
+
+
+def _toml(name: str, entry: BaseEntry) -> str:
+    values = entry.model_dump(mode="json", exclude_defaults=True)
+    parts = values.pop("parts", {})
+    lines = [f"[{_quoted(name)}]", *(f"{key} = {_value(value)}" for key, value in values.items()), ""]
+    for part, table in parts.items():
+        lines += [f"[{_quoted(name)}.parts.{part}]", *(f"{k} = {_value(v)}" for k, v in table.items()), ""]
+    return "\n".join(lines)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text)  # JSON's strings are TOML's basic strings
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, list):
+        return f"[{', '.join(_value(one) for one in value)}]"
+    return str(value)

@@ -1,0 +1,1 @@
+"""Base models besides the bundled one: which there are, getting them, checking them."""

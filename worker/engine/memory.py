@@ -1,0 +1,245 @@
+"""How much memory a training or a rendering needs, before it is begun, and what is done where that is too much.
+
+Nothing is allocated to find out: the UNet runs on torch's ``meta`` device, where tensors have shapes and no data, and
+what autograd would keep of that run is counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.resnet import ResnetBlock2D
+from peft import LoraConfig
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.nn import functional
+
+from worker.engine.base_info import BaseInfo
+
+SAVINGS: Final = {
+    "text_encoders_aside": "text encoders wait in the computer's memory and come over for every new text",
+    "vae_tiling": "the autoencoder works tile by tile",
+    "checkpointing": "training computes the UNet's inner values twice instead of keeping them",
+    "controls_aside": "control networks wait in the computer's memory until they are used",
+}
+"""What can be done to need less of a device's memory, each with what it means."""
+
+_TARGETS: Final = ("to_q", "to_k", "to_v", "to_out.0")
+_SPARE: Final = 0.92
+"""Share of the free memory that is planned with: allocators lose some between blocks."""
+_WORKSPACE: Final = 600e6
+"""Bytes for CUDA's context and libraries' workspaces."""
+_OPTIMISER_COPIES: Final = 4
+"""A float32 parameter, its gradient and AdamW's two moments."""
+_DECODER_BYTES: Final = 3_600.0
+"""Bytes at the autoencoder's peak for every pixel that it decodes at once, 16 bits a value: three maps of 256 channels
+at full size and convolutions' workspace."""
+_TILE_SIDE: Final = 512
+_AUTOCAST: Final = 1.4
+"""What autocast adds to activations of 16 bits: norms and softmax give 32. Counted by hand for SDXL's blocks."""
+_PAIR: Final = 2
+"""Stage two steps on two pairs at once."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes on the device, by what they are for."""
+
+    weights: float
+    training: float
+    rendering: float
+
+    @property
+    def total(self) -> float:
+        """Trainings and renderings take turns."""
+        return self.weights + max(self.training, self.rendering) + _WORKSPACE
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a base is loaded on a device.
+
+    Attributes:
+        savings: keys of :data:`SAVINGS`.
+        need: with them.
+        free: bytes that there are.
+    """
+
+    savings: tuple[str, ...]
+    need: Need
+    free: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether that is enough."""
+        return self.need.total <= self.free * _SPARE
+
+    def describe(self) -> str:
+        """For people, a sentence or two."""
+        done = "; ".join(SAVINGS[name] for name in self.savings)
+        fits = "" if self.fits else " That is more than there is: it may fail, and smaller pictures need less."
+        return (
+            f"{self.need.total / 1e9:.1f} GB of {self.free / 1e9:.1f} GB free"
+            + (f"; to save memory, {done}." if done else ".")
+            + fits
+        )
+
+
+def plan(folder: Path, free: float, order: Sequence[str], dtype: torch.dtype, rank: int = 32) -> Plan:
+    """The first savings of ``order`` with which a base fits into ``free`` bytes, or all of them.
+
+    Args:
+        folder: the base's.
+        free: bytes of the device's memory.
+        order: keys of :data:`SAVINGS`, the cheapest first.
+        dtype: of the weights on the device.
+        rank: of a training's LoRA.
+
+    Raises:
+        BaseError: the folder is no base.
+    """
+    sizes = {part.name: _weights_of(part) * dtype.itemsize for part in folder.iterdir() if part.is_dir()}
+    measured = {False: _kept_by_training(folder, rank, checkpointing=False)}
+    chosen: list[str] = []
+    for saving in (None, *order):
+        if saving is not None:
+            chosen.append(saving)
+        checkpointing = "checkpointing" in chosen
+        if checkpointing not in measured:
+            measured[checkpointing] = _kept_by_training(folder, rank, checkpointing=True)
+        found = Plan(tuple(chosen), _need(folder, sizes, measured[checkpointing], chosen), free)
+        if found.fits:
+            return found
+    return found
+
+
+def _need(folder: Path, sizes: dict[str, float], training: float, savings: Sequence[str]) -> Need:
+    resolution = BaseInfo.read(folder).resolution
+    weights = sum(
+        size
+        for name, size in sizes.items()
+        if not (name.startswith("text_encoder") and "text_encoders_aside" in savings)
+        and not (name.startswith("control") and "controls_aside" in savings)
+    )
+    controls = sum(size for name, size in sizes.items() if name.startswith("control"))
+    side = min(resolution, _TILE_SIDE) if "vae_tiling" in savings else resolution
+    rendering = side**2 * _DECODER_BYTES + (controls if "controls_aside" in savings else 0)
+    return Need(weights, training, rendering)
+
+
+def _weights_of(folder: Path) -> float:
+    """Values in a part's safetensors files."""
+    total = 0
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118 - not a mapping
+                count = 1
+                for side in file.get_slice(name).get_shape():
+                    count *= side
+                total += count
+    return total
+
+
+def _kept_by_training(folder: Path, rank: int, *, checkpointing: bool) -> float:
+    """Bytes that a training's LoRA, its optimiser and autograd keep, beside the weights, for a step on a pair."""
+    config = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
+    cells = BaseInfo.read(folder).resolution // _downscale(folder)
+    with torch.device("meta"):
+        unet: Any = UNet2DConditionModel.from_config(config)
+        unet.requires_grad_(False)
+        unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(_TARGETS)))
+        # Autocast hands the LoRA's products on in 16 bits too.
+        unet.to(torch.bfloat16)
+        trained = sum(p.numel() for p in unet.parameters() if p.requires_grad)
+        with _Kept(unet) as kept:
+            _run(unet, _PAIR, cells)
+        activations = kept.bytes
+        if checkpointing:
+            unet.enable_gradient_checkpointing()
+            with _Kept(unet) as ends:
+                _run(unet, _PAIR, cells)
+            # Going back, one block after the other is computed anew.
+            activations = ends.bytes + kept.largest
+    return 4.0 * _OPTIMISER_COPIES * float(trained) + _AUTOCAST * activations
+
+
+def _run(unet: Any, batch: int, cells: int) -> None:
+    config, dtype = unet.config, torch.bfloat16
+    ids = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
+    unet(
+        torch.empty(batch, config.in_channels, cells, cells, dtype=dtype),
+        torch.empty(batch),
+        encoder_hidden_states=torch.empty(batch, 77, config.cross_attention_dim, dtype=dtype),
+        added_cond_kwargs={"text_embeds": torch.empty(batch, ids, dtype=dtype), "time_ids": torch.empty(batch, 6)},
+    )
+
+
+def _downscale(folder: Path) -> int:
+    config = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
+    blocks = config.get("encoder_block_out_channels") or config["block_out_channels"]
+    return int(2 ** (len(blocks) - 1))
+
+
+class _Kept:
+    """Inside, counts bytes of tensors that autograd keeps, each once, but for parameters; ``largest``: of one block."""
+
+    def __init__(self, unet: nn.Module) -> None:
+        self.bytes = self.largest = 0.0
+        self._known = {p.untyped_storage()._cdata for p in unet.parameters()}  # noqa: SLF001 - as below
+        self._seen: list[Tensor] = []
+        self._blocks = [m for m in unet.modules() if isinstance(m, BasicTransformerBlock | ResnetBlock2D)]
+        self._exits = ExitStack()
+
+    def _pack(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._known:  # noqa: SLF001 - views share it, and nothing public tells
+            self._known.add(storage._cdata)  # noqa: SLF001
+            self._seen.append(tensor)  # or another would come to lie at the same address
+            self.bytes += storage.nbytes()
+        return tensor
+
+    def __enter__(self) -> Self:
+        before: list[float] = []
+
+        def leave(*_: object) -> None:
+            self.largest = max(self.largest, self.bytes - before.pop())
+
+        for block in self._blocks:
+            hooks = (
+                block.register_forward_pre_hook(lambda *_: before.append(self.bytes)),
+                block.register_forward_hook(leave),
+            )
+            for hook in hooks:
+                self._exits.callback(hook.remove)
+        self._exits.enter_context(torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor))
+        # Without data torch takes the way that writes all of the attention down, which no GPU does.
+        plain = functional.scaled_dot_product_attention
+        self._exits.callback(setattr, functional, "scaled_dot_product_attention", plain)
+        functional.scaled_dot_product_attention = _fused_attention
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exits.close()
+
+
+class _FusedAttention(torch.autograd.Function):
+    """Keeps what a fused attention keeps, and gives something of its output's shape."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        out = torch.empty_like(query)
+        ctx.save_for_backward(query, key, value, out)
+        return out
+
+
+def _fused_attention(query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> Tensor:
+    out: Tensor = _FusedAttention.apply(query, key, value)  # type: ignore[no-untyped-call]
+    return out
