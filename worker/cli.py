@@ -15,6 +15,7 @@ Builder = Literal["artwork", "flatten", "diffusion"]
 Preset = Literal["flat", "raised"]
 Quality = Literal["draft", "final"]
 Training = Literal["default", "short", "paper"]
+Format = Literal["diffusers", "kohya"]
 MOST_PHOTOS = 5
 """Of one style."""
 
@@ -133,6 +134,50 @@ def blocks(
     for rule in ("lowest:4", "gap"):
         console.print(f"{rule} would choose {', '.join(found.choose(rule))}", highlight=False)
     console.print(f"The heat map is in [bold]{written}[/bold].")
+
+
+@style_app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A LoRA of another program, .safetensors.", exists=True, dir_okay=False)],
+    out: Annotated[Path | None, typer.Option(help="Folder for the style; beside the file when left out.")] = None,
+    base: Annotated[str | None, typer.Option(help="Base model it is for; the settings' when left out.")] = None,
+    blocks: Annotated[
+        str, typer.Option(help="Blocks to keep: “all”, or names with commas; those that carry style when left out.")
+    ] = "",
+    style_word: Annotated[str, typer.Option(help="The word it listens to; the base's when left out.")] = "",
+    name: Annotated[str, typer.Option(help="What the style is called.")] = "",
+) -> None:
+    """Make a style of a LoRA from diffusers, kohya-ss, A1111, ComfyUI or another Hoop."""
+    from worker.style_files import import_style
+
+    folder = out or file.with_suffix(".style")
+    settings = _quiet_settings()
+    for notice in import_style(
+        settings, file, folder, base=base or settings.base, blocks=blocks, style_word=style_word, name=name
+    ):
+        Console().print(f"[yellow]{notice.message}[/yellow]")
+    Console().print(f"The style is in [bold]{folder}[/bold]. Try it: hoop render {folder} --brief “a red fox”")
+
+
+@style_app.command("export")
+def export(
+    style: Annotated[Path, typer.Argument(help="Folder of a style, or its .safetensors file.", exists=True)],
+    format_: Annotated[
+        Format, typer.Option("--format", help="“kohya” is also what A1111 and ComfyUI read.")
+    ] = "diffusers",
+    out: Annotated[Path | None, typer.Option(help="File to write; beside the style when left out.")] = None,
+    swatch: Annotated[
+        bool, typer.Option(help="Keep the sample's stitches in the file, for when it comes back to Hoop.")
+    ] = True,
+) -> None:
+    """Write a style as a file that other programs load."""
+    from worker.style_files import export_style
+
+    _quiet_settings()
+    written, notices = export_style(style, out, layout=format_, swatch=swatch)
+    for notice in notices:
+        Console().print(f"[yellow]{notice.message}[/yellow]")
+    Console().print(f"The LoRA is in [bold]{written}[/bold].")
 
 
 def render(

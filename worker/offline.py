@@ -15,6 +15,7 @@ from worker.handlers import rendering_config, training_config
 from worker.runtime import Runtime
 
 if TYPE_CHECKING:
+    from worker.engine.adapter import Adapter
     from worker.engine.blocks import BlockSimilarity
     from worker.engine.progress import Progress
     from worker.engine.train import TrainedStyle
@@ -89,6 +90,23 @@ def learn(
     return style
 
 
+def read_style(style: Path) -> "Adapter":
+    """The style in a folder, or in a file.
+
+    Raises:
+        HoopError: there is none.
+    """
+    from worker.engine.adapter import Adapter  # noqa: PLC0415
+
+    file = style / ADAPTER if style.is_dir() else style
+    try:
+        return Adapter.from_bytes(file.read_bytes())
+    except OSError as error:
+        raise InvalidInput(f"There is no style in {style}: {error.strerror}.") from error
+    except ValueError as error:
+        raise CannotBeUsed(f"{file}: {error}") from error
+
+
 def compare_blocks(
     settings: Settings,
     reference: Image.Image,
@@ -148,16 +166,9 @@ def draw(
     Raises:
         HoopError: no style there, the base is missing, or the engine refuses the request.
     """
-    from worker.engine.adapter import Adapter  # noqa: PLC0415
     from worker.engine.infer import GarmentPlacement, Renderer, RenderRequest  # noqa: PLC0415
 
-    file = style / ADAPTER if style.is_dir() else style
-    try:
-        adapter = Adapter.from_bytes(file.read_bytes())
-    except OSError as error:
-        raise InvalidInput(f"There is no style in {style}: {error.strerror}.") from error
-    except ValueError as error:
-        raise CannotBeUsed(f"{file}: {error}") from error
+    adapter = read_style(style)
     with Runtime(settings).base(adapter.manifest["base"]["name"]) as base:
         config = rendering_config(preset, from_text=design is None, split_prompts=base.info.split_prompts, **numbers)
         placed = None if garment is None or placement is None else GarmentPlacement(garment, placement)

@@ -1,6 +1,7 @@
 """The whole training on a tiny random base: stages, resume, cancel, determinism, what comes out."""
 
 from dataclasses import replace
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -95,6 +96,7 @@ def test_the_result_says_where_it_comes_from(trained, base):
     adapter = Adapter.from_bytes(style.adapter)
     assert adapter.manifest == style.manifest
     assert adapter.manifest["base"] == {"name": "tiny", "version": "1"}
+    assert adapter.manifest["hoop_version"] == version("hoop")
     assert adapter.manifest["style_blocks"] == list(base.info.style_blocks)
     assert adapter.manifest["config"]["preset"] == "short"
     assert len(adapter.tensors) == 4 * 2 * 4 * 2

@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -51,8 +51,16 @@ class Adapter:
     def to_bytes(self) -> bytes:
         """The safetensors file."""
         # One entry of metadata: the order of several is chance, and the same style must give the same file.
-        swatch = {} if self.swatch is None else {_SWATCH: self.swatch.as_json()}
-        return Snapshot(self.tensors, self.manifest | swatch).to_bytes()
+        return Snapshot(self.tensors, self.values).to_bytes()
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Manifest and swatch, as the file's metadata holds them."""
+        return self.manifest | ({} if self.swatch is None else {_SWATCH: self._packed_swatch})
+
+    @cached_property
+    def _packed_swatch(self) -> dict[str, Any] | None:
+        return None if self.swatch is None else self.swatch.as_json()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Adapter:
@@ -63,13 +71,29 @@ class Adapter:
         """
         try:
             snapshot = Snapshot.from_bytes(data)
-            kept = snapshot.values.pop(_SWATCH, None)
-            swatch = None if kept is None else Swatch.from_json(kept)
         except ValueError as error:
             raise AdapterError(f"this file is no style adapter: {error}") from error
-        adapter = cls(snapshot.tensors, snapshot.values, swatch)
+        adapter = cls.from_values(snapshot.tensors, snapshot.values)
         if not adapter.tensors or not all(_KEY.fullmatch(key) for key in adapter.tensors):
             raise AdapterError("this file is no style adapter: it holds other weights than a LoRA of a UNet")
+        return adapter
+
+    @classmethod
+    def from_values(cls, tensors: dict[str, Tensor], values: dict[str, Any]) -> Adapter:
+        """The adapter of these tensors and :attr:`values`.
+
+        Raises:
+            AdapterError: the swatch is damaged.
+        """
+        manifest = {name: value for name, value in values.items() if name != _SWATCH}
+        packed = values.get(_SWATCH)
+        try:
+            adapter = cls(tensors, manifest, None if packed is None else Swatch.from_json(packed))
+        except ValueError as error:
+            raise AdapterError(f"this file is no style adapter: {error}") from error
+        if packed is not None:
+            # Packed anew, its larger picture would lose a little each time a file is read and written.
+            adapter.__dict__["_packed_swatch"] = packed
         return adapter
 
     @cached_property
@@ -141,11 +165,16 @@ def style_on(base: Base, adapter: Adapter | None) -> Iterator[None]:
             f"This style was learnt with version {learnt_on['version']} of the base model {info.name}, and version "
             f"{info.version} is in use now. Please let Hoop learn it again from its photo; the old one is kept."
         )
-    blocks = tuple(manifest.get("style_blocks", base.info.style_blocks))
+    blocks = tuple(manifest.get("style_blocks", info.style_blocks))
     tokens = manifest.get(TOKENS)
     read = None if tokens is None else torch.tensor([tokens])
-    with base.style_blocks(blocks), base.reference_tokens(read), applied(base.unet, adapter):
-        yield
+    # A style from elsewhere may go by another word than the base's own.
+    base.info = replace(info, style_word=manifest.get("style_word", info.style_word))
+    try:
+        with base.style_blocks(blocks), base.reference_tokens(read), applied(base.unet, adapter):
+            yield
+    finally:
+        base.info = info
 
 
 class TrainingLora:

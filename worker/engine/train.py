@@ -30,6 +30,7 @@ from worker.engine.prepare import PreparedReference, prepare_reference
 from worker.engine.progress import NullProgress, Progress, StageClock
 from worker.engine.quilt import Swatch
 from worker.engine.routing import attention_blocks
+from worker.engine.version import STYLE_FORMAT, hoop_version
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class TrainedStyle:
 
     Attributes:
         adapter: the safetensors file.
-        manifest: also in the file's metadata: base, style blocks, rank, seed, config, caption.
+        manifest: also in the file's metadata: base, style blocks, rank, seed, config, caption, Hoop's version.
         pair: E and D as they were learnt from.
         report: losses, seconds by stage, block similarity, the pair's report, warnings, metrics; JSON values.
         samples: for staff to judge by.
@@ -124,7 +125,8 @@ def train_style(
     with clock.stage("blocks"):
         similarity, style_blocks = _style_blocks(base, material, config)
     manifest = {
-        "format": "hoop-style/1",
+        "format": STYLE_FORMAT,
+        "hoop_version": hoop_version(),
         "base": {"name": base.info.name, "version": base.info.version},
         "style_blocks": list(style_blocks),
         "rank": config.rank,
