@@ -16,12 +16,11 @@ from types import FrameType
 from backend.core.config import ROOT, Settings
 from backend.core.db import Database
 from backend.core.embedded import EmbeddedServices, wait_until
+from backend.core.gpus import visible_gpus, workers_for
 from backend.core.migrate import migrate
 from backend.core.processes import CannotStart, Child, end_leftover
 from backend.core.storage import ObjectStore
 from backend.shops.demo import Demo, seed_demo
-
-WORKERS = {"worker-render": "render,io", "worker-train": "train"}
 
 _LOOK_EVERY = 0.5
 _LONG_ENOUGH = 60.0
@@ -140,9 +139,10 @@ class Supervisor:
         given = self._given
         self._services.hold()
         run = given.data_dir / "run"
-        for name in (*WORKERS, "api"):
-            if end_leftover(run / f"{name}.pid", name):
-                self._say(f"Ended {name}, which an earlier run had left.")
+        # An earlier run may have had other workers: there were more GPUs, or none.
+        for path in [*sorted(run.glob("worker-*.pid")), run / "api.pid"]:
+            if end_leftover(path, path.stem):
+                self._say(f"Ended {path.stem}, which an earlier run had left.")
         check_port(given.host, given.port)
         settings = self._services.start()
         demo = self._prepare(settings)
@@ -175,8 +175,11 @@ class Supervisor:
                 "Install the workers' packages with `make setup` (or pip install -e '.[worker]')."
             )
             return
-        for name, queues in WORKERS.items():
-            yield self._child(name, ["worker", "--queues", queues], env)
+        gpus = visible_gpus(self._given.cuda_visible_devices)
+        if len(gpus) > 1:
+            self._say(f"One worker for each of {len(gpus)} GPUs.")
+        for name, (queues, own) in workers_for(gpus, self._given.training_gpus).items():
+            yield self._child(name, ["worker", "--queues", queues], env | own)
 
     def _child(self, name: str, arguments: list[str], env: dict[str, str]) -> Child:
         folder = self._given.data_dir

@@ -31,9 +31,14 @@ def register(app: typer.Typer) -> None:
 
 def worker(
     queues: Annotated[str, typer.Option(help="Which jobs to do, with commas: train, render, io.")] = "train,render,io",
+    gpu: Annotated[str, typer.Option(help="Which GPU to use, by number; the first one when left out.")] = "",
 ) -> None:
-    """Do jobs until told to stop: one at a time, on this machine's GPU or CPU."""
+    """Do jobs until told to stop: one at a time, on one GPU or the CPU. Start one for every GPU."""
+    from backend.core.gpus import use_gpu
     from worker.app import run
+
+    if gpu:
+        use_gpu(gpu)
 
     if not get_settings().broker_url:
         raise CannotStart(

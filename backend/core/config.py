@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     base: str = "hoop-mini"
     base_dir: Path = ROOT / "worker" / "weights" / "hoop-mini"
     """Folder of the bundled base model, in diffusers' layout."""
+    design_base: str = ""
+    """What draws flat designs for the pair builder "diffusion", such as "sd3"; the style's own base when empty."""
     bases_dir: str = ""
     """Where other base models are kept; DATA_DIR/bases when empty."""
     offline: bool = False
@@ -57,6 +59,10 @@ class Settings(BaseSettings):
     """How long styles train; "short" is for tests."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of a worker; 0 leaves it to torch."""
+    cuda_visible_devices: str = Field(default="all", validation_alias="CUDA_VISIBLE_DEVICES")
+    """CUDA's own setting: the GPUs that may be used, with commas; empty for none."""
+    training_gpus: int = Field(default=0, ge=0)
+    """Of several GPUs, how many learn styles too; 0 for half of them. The others render only."""
 
     lease_seconds: float = Field(default=60, gt=0)
     heartbeat_seconds: float = Field(default=10, gt=0)

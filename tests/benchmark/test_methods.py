@@ -47,7 +47,7 @@ class Shrunk:
 
     def __init__(self, case, size=32):
         self.case, self.size = case, size
-        self.name = case.name
+        self.name = self.words = case.name
 
     def _small(self, picture):
         return np.asarray(picture)[:: 128 // self.size, :: 128 // self.size]
@@ -120,10 +120,10 @@ def test_shared_attention_is_gone_afterwards(bench, suite):
 
 
 def test_a_run_is_kept_and_goes_on(bench, suite, monkeypatch):
-    monkeypatch.setattr("worker.bench.run.measure", lambda picture, scene, eye: {"texture": float(np.mean(picture))})
+    monkeypatch.setattr("worker.bench.run.measure", lambda picture, scene, extra: {"texture": float(np.mean(picture))})
     first = run(bench, suite, "tiny", ["none", "copy"])
     assert first.table("copy", "texture").shape == (2, 2)
-    assert picture_path(bench, suite.references[0], "none", 1).exists()
+    assert picture_path(bench, suite, suite.references[0], "none", 1).exists()
     assert read_results(bench.out / "results.json").figures == first.figures
     calls = []
     monkeypatch.setitem(METHODS, "none", replace(METHODS["none"], prepare=lambda *a: calls.append(a)))

@@ -157,3 +157,14 @@ def test_teachers_show_nothing_that_the_designs_show(monkeypatch):
     for reference in whole.references:
         assert {reference.teacher.name, *(case.name for case in reference.more)}.isdisjoint(shown)
     assert len({reference.teacher.name for reference in whole.references}) == 12
+
+
+def test_briefs_are_drawn_as_areas_that_the_renderer_sews():
+    text = embroidery_bench(None, 64, quick=True, of_briefs=True)
+    assert [case.name for case in text.designs] == list(text.briefs[:4])
+    for case in text.designs:
+        assert 0.05 < case.mask.mean() < 0.8
+        assert len(case.map.palette) >= 2
+        assert case.sewn(text.references[0].style).shape == (64, 64, 3)
+    again = embroidery_bench(None, 64, quick=True, of_briefs=True)
+    assert np.array_equal(again.designs[1].flat, text.designs[1].flat)

@@ -58,23 +58,27 @@ def run(
     *,
     quick: Quick = False,
     methods: Annotated[str, typer.Option(help="Names with commas between; all by default.")] = "",
+    briefs: Annotated[bool, typer.Option("--briefs", help="Text briefs instead of designs.")] = False,
     preset: Annotated[str, typer.Option(help="Of every training: default, short or paper.")] = "",
+    clip: Annotated[Path | None, typer.Option(help="Folder of a CLIP model, to take its score too.")] = None,
     folder: Folder = WEIGHTS,
     out: Out = OUT,
     work: Work = WORK,
     device: str = "cpu",
 ) -> None:
     """Runs methods on the suite; what is known already is not run again."""
-    from worker.bench.methods import HEADLINE, METHODS
+    from worker.bench.methods import HEADLINE, METHODS, TEXT
     from worker.bench.report import table
     from worker.bench.run import run as run_methods
     from worker.bench.suite import embroidery_bench
 
     names = [name.strip() for name in methods.split(",") if name.strip()] or list(HEADLINE if quick else METHODS)
+    if briefs and not methods:
+        names = list(TEXT)
     with _opened(folder, out, work, device, quick=quick) as opened:
-        suite = embroidery_bench(opened.icons, opened.size, quick=quick)
+        suite = embroidery_bench(opened.icons, opened.size, quick=quick, of_briefs=briefs)
         try:
-            results = run_methods(opened, suite, preset or ("short" if quick else "default"), names)
+            results = run_methods(opened, suite, preset or ("short" if quick else "default"), names, clip)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
     typer.echo("\n".join(table(results, names)))
@@ -157,12 +161,12 @@ def report(
 ) -> None:
     """Writes the page from the results of `run` and `validate`."""
     from worker.bench.report import cases_sheet, write_report
-    from worker.bench.run import read_results
+    from worker.bench.run import read_results, results_path
     from worker.bench.suite import embroidery_bench
     from worker.bench.validate import validation_lines
 
     try:
-        results = read_results(out / "results.json")
+        results = read_results(results_path(out))
     except FileNotFoundError as error:
         raise typer.BadParameter(f"no results in {out}: run `hoop bench run` first") from error
     if "ours" not in results.figures:
@@ -174,10 +178,12 @@ def report(
         if results.about["icons"] != (opened.icons is not None):
             raise typer.BadParameter("the results are of other designs: the icons could not be had then, or not now")
         suite = embroidery_bench(opened.icons, results.about["size"], quick=results.about["quick"])
+        text = results_path(out, of_briefs=True)
+        of_briefs = read_results(text) if text.exists() else None
         sheet = page.parent / "pictures" / f"{page.stem}.jpg"
         sheet.parent.mkdir(parents=True, exist_ok=True)
         cases_sheet(results, suite, out).save(sheet, quality=88)
-    page.write_text(write_report(results, checked, f"pictures/{sheet.name}"), encoding="utf-8")
+    page.write_text(write_report(results, checked, f"pictures/{sheet.name}", of_briefs), encoding="utf-8")
     typer.echo(f"wrote {page} and {sheet}")
 
 

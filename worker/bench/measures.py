@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 from skimage.metrics import structural_similarity
 
 from worker.atelier.evaluation.control import edge_agreement
 from worker.atelier.evaluation.judge import JudgeUnavailableError, perceptual_distance
+from worker.bench.pretrained import clip_score, lpips_distance
 from worker.engine.colour import Bool, Picture, lightness
 from worker.engine.metrics import (
     high_frequency_difference,
@@ -25,7 +27,7 @@ from worker.engine.metrics import (
     sliced_wasserstein,
 )
 
-__all__ = ["MEASURES", "Measure", "Scene", "measure", "perceptual_eye"]
+__all__ = ["EXTRA", "MEASURES", "Extra", "Measure", "Scene", "extra_measures", "measure"]
 
 _DROWNED = 2.5
 """Pixels of blur in which threads drown and outlines stay."""
@@ -41,6 +43,7 @@ class Scene:
         truth: the design in the reference's style.
         reference: the reference embroidery.
         reference_mask: true on the reference's motif.
+        words: what the design shows, in words.
     """
 
     design: Picture
@@ -48,6 +51,7 @@ class Scene:
     truth: Picture
     reference: Picture
     reference_mask: Bool
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,20 +101,40 @@ MEASURES: dict[str, Measure] = {
 }
 """By name, in the table's order. Formulas: `worker.engine.metrics`, `worker.atelier.evaluation.control`."""
 
-Eye = Callable[[Picture, Picture], float]
+Extra = dict[str, Callable[[Picture, Scene], float]]
+EXTRA = {
+    "perceptual": ("network's distance to truth", True),
+    "lpips": ("LPIPS to design", True),
+    "clip": ("CLIP score", False),
+}
+"""Figures by trained networks: title, and whether less is better. There where the network's weights are."""
 
 
-def perceptual_eye() -> Eye | None:
-    """The distance of two pictures to a trained network; ``None`` where its packages are missing."""
+def extra_measures(clip: Path | None = None) -> Extra:
+    """The figures by trained networks that can be taken on this machine.
+
+    Args:
+        clip: folder of a CLIP model in transformers' format.
+
+    Raises:
+        ValueError: there is no CLIP model in that folder.
+    """
+    found: Extra = {}
     try:
-        return perceptual_distance()
+        network = perceptual_distance()
+        found["perceptual"] = lambda picture, scene: network(picture, scene.truth)
     except JudgeUnavailableError:
-        return None
-
-
-def measure(picture: Picture, scene: Scene, eye: Eye | None = None) -> dict[str, float]:
-    """Every figure of one picture; ``perceptual``, to the truth, too where there is an eye."""
-    found = {name: round(float(one.of(picture, scene)), 5) for name, one in MEASURES.items()}
-    if eye is not None:
-        found["perceptual"] = round(eye(picture, scene.truth), 5)
+        pass
+    if (lpips := lpips_distance()) is not None:
+        found["lpips"] = lambda picture, scene: lpips(picture, scene.design)
+    if clip is not None:
+        score = clip_score(clip)
+        found["clip"] = lambda picture, scene: score(picture, scene.words)
     return found
+
+
+def measure(picture: Picture, scene: Scene, extra: Extra | None = None) -> dict[str, float]:
+    """Every figure of one picture, those of ``extra`` too."""
+    found = {name: one.of(picture, scene) for name, one in MEASURES.items()}
+    found |= {name: take(picture, scene) for name, take in (extra or {}).items()}
+    return {name: round(float(value), 5) for name, value in found.items()}

@@ -348,3 +348,5 @@ METHODS: dict[str, Method] = {
 training is drawn from the flat design, where a LoRA has most to say, and what changes the sample from laid stitches."""
 HEADLINE = tuple(name for name, method in METHODS.items() if method.group != "ablation")
 ABLATIONS = ("emolora", "ours", *(name for name, method in METHODS.items() if method.group == "ablation"))
+TEXT = ("ours", "emolora", "db_lora", "none", "quilt", "sewn_again", "copy", "oracle")
+"""What text briefs are drawn by, when nothing else is said."""

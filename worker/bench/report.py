@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from worker.atelier.evaluation.sheets import contact_sheet
-from worker.bench.measures import MEASURES
+from worker.bench.measures import EXTRA, MEASURES
 from worker.bench.methods import ABLATIONS, HEADLINE, METHODS
 from worker.bench.run import Results
 from worker.bench.statistics import Estimate, difference
@@ -25,19 +25,17 @@ SAME = (
 def columns_of(results: Results) -> list[str]:
     """The figures there are."""
     some = next(iter(next(iter(results.figures.values())).values()))[0]
-    return [name for name in (*MEASURES, "perceptual") if name in some]
+    return [name for name in (*MEASURES, *EXTRA) if name in some]
 
 
 def title_of(column: str) -> str:
     """With an arrow to where it gets better."""
-    if column == "perceptual":
-        return "network's distance to truth ↓"
-    one = MEASURES[column]
-    return f"{one.title} {'↓' if one.lower else '↑'}"
+    title = EXTRA[column][0] if column in EXTRA else MEASURES[column].title
+    return f"{title} {'↓' if _lower(column) else '↑'}"
 
 
 def _lower(column: str) -> bool:
-    return column == "perceptual" or MEASURES[column].lower
+    return EXTRA[column][1] if column in EXTRA else MEASURES[column].lower
 
 
 def table(results: Results, methods: Sequence[str]) -> list[str]:
@@ -84,6 +82,23 @@ def against_ours(results: Results, column: str) -> list[str]:
     return lines
 
 
+def _text(results: Results) -> list[str]:
+    about = results.about
+    return [
+        "## Text briefs",
+        "",
+        f"{len(about['designs'])} briefs in {len(about['references'])} styles, preset `{about['preset']}`: "
+        + ", ".join(f"“{brief}”" for brief in about["designs"][:6])
+        + (" and so on" if len(about["designs"]) > 6 else "")
+        + ". The bundled base knows no things, so every method draws from the drawing that Hoop gives a brief, and the "
+        "truth is that drawing sewn: what is measured is whether the style comes without the sample's colours and "
+        "motif."
+        + ("" if "clip" in columns_of(results) else " CLIP's score is taken where its weights are (`--clip`)."),
+        "",
+        *table(results, list(results.figures)),
+    ]
+
+
 def _by_style(results: Results) -> list[str]:
     lines = [
         "| reference | family unseen | Hoop | no adapter | image analogies | AE(truth) |",
@@ -112,15 +127,22 @@ def cases_sheet(results: Results, suite: Suite, folder: Path, count: int = 3) ->
     for place, flat in enumerate(picked):
         style, design = np.unravel_index(flat, values.shape)
         reference, case = of_name[names[style]], suite.designs[design]
-        ours = Image.open(folder / "pictures" / reference.name / f"{design:02d}-ours.png").convert("RGB")
+        ours = Image.open(folder / "pictures" / suite.name / reference.name / f"{design:02d}-ours.png").convert("RGB")
         rows.append([reference.pair.embroidery, case.flat, ours, case.sewn(reference.style)])
         kind = ("best", "median", "worst")[place // count]
         captions.append([f"{kind}: {reference.name}", case.name, f"{values[style, design]:.2f}", ""])
     return contact_sheet(rows, ("reference", "design", "Hoop", "truth"), captions)
 
 
-def write_report(results: Results, validation: Sequence[str], sheet: str) -> str:
-    """The page."""
+def write_report(results: Results, validation: Sequence[str], sheet: str, of_briefs: Results | None = None) -> str:
+    """The page.
+
+    Args:
+        results: of designs.
+        validation: lines of :func:`worker.bench.validate.validation_lines`, if the figures were validated.
+        sheet: address of the picture of best, median and worst cases.
+        of_briefs: results of text briefs, if there are.
+    """
     about = results.about
     cut = (
         f"the fixed quick cut: {len(about['references'])} styles x {len(about['designs'])} designs, preset "
@@ -167,6 +189,8 @@ def write_report(results: Results, validation: Sequence[str], sheet: str) -> str
     ]
     if any(METHODS[name].group == "ablation" for name in results.figures):
         parts += ["## Ablations", "", *table(results, ABLATIONS), ""]
+    if of_briefs is not None:
+        parts += [*_text(of_briefs), ""]
     parts += [
         "## By style",
         "",

@@ -17,7 +17,7 @@ from PIL import Image
 
 from worker.atelier.evaluation.bench import Bench, digest_of, write_json
 from worker.atelier.evaluation.sheets import contact_sheet
-from worker.bench.measures import Eye, Scene, measure, perceptual_eye
+from worker.bench.measures import Extra, Scene, extra_measures, measure
 from worker.bench.methods import METHODS
 from worker.bench.suite import Reference, Suite
 from worker.engine.colour import Picture, to_image
@@ -65,12 +65,13 @@ def about(bench: Bench, suite: Suite, preset: str, methods: Sequence[str]) -> Fi
         "unseen": [reference.name for reference in suite.references if reference.unseen],
         "designs": [case.name for case in suite.designs],
         "icons": bench.icons is not None,
+        "of_briefs": suite.of_briefs,
         "size": bench.size,
         "methods": list(methods),
     }
 
 
-def run(bench: Bench, suite: Suite, preset: str, methods: Sequence[str]) -> Results:
+def run(bench: Bench, suite: Suite, preset: str, methods: Sequence[str], clip: Path | None = None) -> Results:
     """Runs what is not known yet, and writes `results.json` and a contact sheet a reference.
 
     Args:
@@ -78,29 +79,31 @@ def run(bench: Bench, suite: Suite, preset: str, methods: Sequence[str]) -> Resu
         suite: what to measure on.
         preset: of every training.
         methods: names of `METHODS`.
+        clip: folder of a CLIP model, for its score.
 
     Raises:
-        ValueError: no such method.
+        ValueError: no such method, or no CLIP model there.
     """
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
         raise ValueError(f"no method {', '.join(unknown)}; there are {', '.join(METHODS)}")
-    eye = perceptual_eye()
+    extra = extra_measures(clip)
+    cut = "-".join([str(len(suite.designs)), suite.name, *extra])
     found: Figures = {}
     seconds: Figures = {}
     for reference in bench.track(suite.references, "references"):
         for name in bench.track(methods, f"{reference.name}: methods"):
             kept = json.loads(
                 bench.kept(
-                    f"{preset}-{reference.name}-{name}-{len(suite.designs)}{'-eye' if eye else ''}.json",
-                    lambda n=name, r=reference: _one(bench, suite, r, n, preset, eye),  # type: ignore[misc]
+                    f"{preset}-{reference.name}-{name}-{cut}.json",
+                    lambda n=name, r=reference: _one(bench, suite, r, n, preset, extra),  # type: ignore[misc]
                 )
             )
             found.setdefault(name, {})[reference.name] = kept["figures"]
             seconds.setdefault(name, {})[reference.name] = kept["seconds"]
         _sheet(bench, suite, reference, methods)
     results = Results(about(bench, suite, preset, methods), found, seconds, _trainings(bench, suite, preset))
-    write_json(bench.out / "results.json", asdict(results))
+    write_json(results_path(bench.out, of_briefs=suite.of_briefs), asdict(results))
     return results
 
 
@@ -124,7 +127,7 @@ def read_results(path: Path) -> Results:
     return Results(**kept)
 
 
-def _one(bench: Bench, suite: Suite, reference: Reference, name: str, preset: str, eye: Eye | None) -> bytes:
+def _one(bench: Bench, suite: Suite, reference: Reference, name: str, preset: str, extra: Extra) -> bytes:
     draw = METHODS[name].prepare(bench, reference, preset)
     learnt = time.monotonic()
     pictures: list[Picture] = [draw(case, number) for number, case in enumerate(suite.designs)]
@@ -132,24 +135,29 @@ def _one(bench: Bench, suite: Suite, reference: Reference, name: str, preset: st
     pair = reference.pair
     figures = []
     for number, (case, picture) in enumerate(zip(suite.designs, pictures, strict=True)):
-        scene = Scene(case.flat, case.mask, case.sewn(reference.style), pair.embroidery, pair.mask)
-        figures.append(measure(picture, scene, eye))
-        path = picture_path(bench, reference, name, number)
+        scene = Scene(case.flat, case.mask, case.sewn(reference.style), pair.embroidery, pair.mask, case.words)
+        figures.append(measure(picture, scene, extra))
+        path = picture_path(bench, suite, reference, name, number)
         path.parent.mkdir(parents=True, exist_ok=True)
         to_image(picture).save(path)
     return json.dumps({"figures": figures, "seconds": round(drawn - learnt, 2)}).encode()
 
 
-def picture_path(bench: Bench, reference: Reference, method: str, number: int) -> Path:
+def picture_path(bench: Bench, suite: Suite, reference: Reference, method: str, number: int) -> Path:
     """Where a method's picture of a design is."""
-    return bench.out / "pictures" / reference.name / f"{number:02d}-{method}.png"
+    return bench.out / "pictures" / suite.name / reference.name / f"{number:02d}-{method}.png"
+
+
+def results_path(out: Path, *, of_briefs: bool = False) -> Path:
+    """Where the results of a run are."""
+    return out / ("results-briefs.json" if of_briefs else "results.json")
 
 
 def _sheet(bench: Bench, suite: Suite, reference: Reference, methods: Sequence[str]) -> None:
     """Reference | design | methods | truth, for the first designs."""
     pair, rows = reference.pair, []
     for number, case in enumerate(suite.designs[:4]):
-        drawn = [Image.open(picture_path(bench, reference, name, number)) for name in methods]
+        drawn = [Image.open(picture_path(bench, suite, reference, name, number)) for name in methods]
         rows.append([pair.embroidery if number == 0 else None, case.flat, *drawn, case.sewn(reference.style)])
     columns = ["reference", "design", *(METHODS[name].title.strip("*") for name in methods), "truth"]
-    bench.save(contact_sheet(rows, columns, side=bench.size), f"{reference.name}.png")
+    bench.save(contact_sheet(rows, columns, side=bench.size), f"{suite.name}-{reference.name}.png")

@@ -10,9 +10,12 @@ from typing import TypeVar
 
 import numpy as np
 
+from worker.atelier.colours import cloth_colour
+from worker.atelier.designs import label_map
 from worker.atelier.evaluation.cases import Case, held_out_cases
 from worker.atelier.held_out import HELD_OUT_BRIEFS
-from worker.atelier.stitches import HELD_OUT_FAMILIES, StitchStyle, sample_style
+from worker.atelier.stitches import HELD_OUT_FAMILIES, SUPERSAMPLING, StitchStyle, sample_style
+from worker.engine.briefs import draw_brief
 from worker.engine.colour import to_image
 from worker.engine.pairs import Pair
 
@@ -79,21 +82,29 @@ class Suite:
         designs: drawn in each of them.
         briefs: texts, of things and colours that training never showed together.
         quick: the fixed cut.
+        of_briefs: its designs are the drawings that briefs get on a base that knows no things.
     """
 
     references: tuple[Reference, ...]
     designs: tuple[Case, ...]
     briefs: tuple[str, ...]
     quick: bool
+    of_briefs: bool = False
+
+    @property
+    def name(self) -> str:
+        """What its results are called."""
+        return "briefs" if self.of_briefs else "designs"
 
 
-def embroidery_bench(icons: Path | None, size: int, *, quick: bool = False) -> Suite:
+def embroidery_bench(icons: Path | None, size: int, *, quick: bool = False, of_briefs: bool = False) -> Suite:
     """The suite, of held-out designs.
 
     Args:
         icons: folder of the icon packages; ``None`` for procedural designs, which is another suite.
         size: pixels a side.
         quick: the fixed cut; its styles and designs are those of the whole.
+        of_briefs: instead of the designs the drawings of the text briefs.
     """
     numbers = QUICK_STYLES if quick else range(len(FAMILIES))
     cases = held_out_cases(icons, 4 * DESIGNS, size, SEED)
@@ -103,8 +114,26 @@ def embroidery_bench(icons: Path | None, size: int, *, quick: bool = False) -> S
     teachers = [others[n % len(others)] for n in range(len(FAMILIES))]
     further = {n: tuple(teachers[(n + step) % len(teachers)] for step in (1, 2)) for n in numbers}
     references = tuple(Reference(n, _style(n), teachers[n], further[n]) for n in numbers)
-    designs = tuple(cases[: QUICK_DESIGNS if quick else DESIGNS])
-    return Suite(references, designs, tuple(brief.text for brief in HELD_OUT_BRIEFS[:BRIEFS]), quick)
+    briefs = tuple(brief.text for brief in HELD_OUT_BRIEFS[:BRIEFS])
+    if of_briefs:
+        designs = tuple(_drawn(brief, size, number) for number, brief in enumerate(briefs[: 4 if quick else None]))
+    else:
+        designs = tuple(cases[: QUICK_DESIGNS if quick else DESIGNS])
+    return Suite(references, designs, briefs, quick, of_briefs)
+
+
+def _drawn(brief: str, size: int, number: int) -> Case:
+    """The drawing of a brief, as areas of ink that the renderer can sew."""
+    rng = np.random.default_rng([SEED, number])
+    cloth = cloth_colour(rng)
+    red, green, blue = (round(255 * float(value)) for value in cloth)
+    drawn = draw_brief(brief, size * SUPERSAMPLING, (red, green, blue))
+    if drawn is None:
+        raise ValueError(f"there is no drawing for {brief!r}")
+    rgb = np.asarray(drawn.picture)
+    inked = np.abs(rgb.astype(np.int16) - (red, green, blue)).max(-1) > 6
+    rgba = np.dstack([rgb, np.where(inked, 255, 0).astype(np.uint8)])
+    return Case(brief, brief, label_map(rgba, cloth, 7, rng))
 
 
 def _style(number: int) -> StitchStyle:
