@@ -54,6 +54,7 @@ class BaseInfo:
         resolution: pixels of the longest side it was trained for.
         licence: of its weights.
         small: trained with split prompts, so the small numbers hold.
+        draws_words: knows things by their words, as a model that draws designs has to.
         bundled: its weights come with Hoop.
     """
 
@@ -62,6 +63,7 @@ class BaseInfo:
     resolution: int
     licence: str
     small: bool
+    draws_words: bool
     bundled: bool
 
     def render_defaults(self, preset: RenderPreset, input_type: str) -> RenderDefaults:
@@ -96,6 +98,7 @@ def find_base(settings: Settings, name: str) -> BaseInfo:
         resolution=int(said.get("resolution", 256 if bundled else 1024 if entry is None else entry.resolution)),
         licence=str(said.get("licence", "see its model card" if entry is None else entry.licence)),
         small=bool(said.get("split_prompts", bundled)),
+        draws_words=bool(said.get("draws_words", not bundled)),
         bundled=bundled,
     )
 
@@ -112,6 +115,14 @@ def require_base(settings: Settings, name: str | None) -> BaseInfo:
         f"There is no base model of this name here. There is: {known}.",
         errors=[{"field": "body.base", "message": f"is none of {known}"}],
     )
+
+
+def draws_designs(settings: Settings, base: BaseInfo) -> bool:
+    """Whether the pair builder "diffusion" has a model for styles of this base: the settings' own, or the base itself.
+
+    An API host need not have the weights; what only the worker can see, it says in the job.
+    """
+    return bool(settings.design_base) or base.draws_words
 
 
 def _said(folder: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ worker fetches, checks and loads them. Neither torch nor a model hub is touched 
 
 import json
 import tomllib
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
@@ -93,7 +94,7 @@ def registry(settings: Settings) -> dict[str, BaseEntry]:
     found: dict[str, BaseEntry] = {}
     for path in (REGISTRY, settings.data_dir / OWN):
         if path.exists():
-            found |= _read(path)
+            found |= _read(path, path.stat().st_mtime_ns)
     return found
 
 
@@ -113,14 +114,15 @@ def is_installed(settings: Settings, name: str) -> bool:
 def add_entry(settings: Settings, name: str, entry: BaseEntry) -> Path:
     """Adds a base to the shop's own registry, in place of one of the same name; returns the file."""
     path = settings.data_dir / OWN
-    known = _read(path) if path.exists() else {}
-    known[name] = entry
+    known = {**(_read(path, path.stat().st_mtime_ns) if path.exists() else {}), name: entry}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(_toml(key, value) for key, value in known.items()), encoding="utf-8")
     return path
 
 
-def _read(path: Path) -> dict[str, BaseEntry]:
+@lru_cache(maxsize=16)
+def _read(path: Path, _changed: int) -> dict[str, BaseEntry]:
+    """A registry file, read once for each time it was changed."""
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
         return {name: BaseEntry.model_validate(table) for name, table in tables.items()}

@@ -105,13 +105,14 @@ def create_pair(
     caller: CurrentShop,
     idempotency: IdempotencyDep,
     session: WriteSession,
+    settings: SettingsDep,
     database: DatabaseDep,
     links: LinksDep,
     prefer: PreferDep,
 ) -> Response:
     """Build a pair to look at, before a style is learnt from it: a matter of seconds."""
     idempotency.begin(caller.shop_id, body)
-    pair = service.create_pair(session, caller.shop_id, body)
+    pair = service.create_pair(session, settings, caller.shop_id, body)
     session.flush()
     answer = idempotency.finish(
         session, service.show_pair(session, pair, links), 202, {"Location": links.to(f"/v1/pairs/{pair.id}")}

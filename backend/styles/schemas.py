@@ -25,7 +25,9 @@ class StyleIn(Request):
         default=None, description="A picture with the purpose `artwork`: the design the embroidery was made from."
     )
     pair_builder: Builder | None = Field(
-        default=None, description="How the flat design is found; `artwork` when one is given, else `flatten`."
+        default=None,
+        description="How the flat design is found; `artwork` when one is given, else `flatten`. `diffusion` lets a "
+        "model draw it, and needs a base model that draws from words.",
     )
     preset: Preset = Field(
         default="flat", description="`raised` for beads, sequins and towelling: borders may change, colours too."

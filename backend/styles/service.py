@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.bases.service import require_base
+from backend.bases.service import BaseInfo, default_base, draws_designs, require_base
 from backend.core.config import Settings
 from backend.core.db import utcnow
 from backend.core.errors import InvalidInput
@@ -25,11 +25,12 @@ def create_style(session: Session, settings: Settings, shop_id: str, body: Style
 
     Raises:
         NotFound: a picture does not exist.
-        InvalidInput: no such base, the wrong kind of picture, or the pair builder lacks its artwork.
+        InvalidInput: no such base, the wrong kind of picture, or the pair builder lacks its artwork or its model.
         QuotaExceeded: the shop's jobs or computing time are used up.
     """
     reference, artwork, builder = _sides(session, shop_id, body.reference_image, body.artwork_image, body.pair_builder)
     base = require_base(settings, body.base)
+    _check_model(settings, base, builder)
     quotas.check_jobs(session, shop_id)
     now = utcnow()
     style = Style(
@@ -95,11 +96,12 @@ def delete_style(session: Session, shop_id: str, style_id: str) -> None:
         jobs.request_cancel(session, job)
 
 
-def create_pair(session: Session, shop_id: str, body: PairIn) -> Pair:
+def create_pair(session: Session, settings: Settings, shop_id: str, body: PairIn) -> Pair:
     """Begin to build a pair to look at; raises like `create_style`."""
     reference, artwork, builder = _sides(
         session, shop_id, body.reference_image, body.artwork_image, body.builder, field="body.builder"
     )
+    _check_model(settings, default_base(settings), builder, field="body.builder")
     quotas.check_jobs(session, shop_id)
     pair = Pair(
         id=new_id("pair"),
@@ -185,3 +187,12 @@ def _sides(
             errors=[{"field": field, "message": "`artwork` needs `artwork_image`"}],
         )
     return reference, artwork, builder or ("artwork" if artwork else "flatten")
+
+
+def _check_model(settings: Settings, base: BaseInfo, builder: Builder, field: str = "body.pair_builder") -> None:
+    if builder == "diffusion" and not draws_designs(settings, base):
+        raise InvalidInput(
+            f"The base model “{base.title}” cannot draw the flat design by itself. Please upload the artwork, or let "
+            "the flat design be made from the photo.",
+            errors=[{"field": field, "message": "`diffusion` needs a base model that draws from words"}],
+        )

@@ -1,6 +1,7 @@
 """What holds for every address: problems, idempotency, waiting, cursors, rates, health, the page."""
 
 import json
+import shutil
 import threading
 from datetime import timedelta
 
@@ -312,6 +313,28 @@ def test_bases(staff):
     (base,) = staff.client.get("/v1/bases").json()["data"]
     assert (base["name"], base["default"], base["resolution"]) == ("hoop-mini", True, 256)
     assert base["defaults"]["flat"]["strength"] == 0.25
+
+
+def test_a_base_that_was_fetched_may_be_named(staff, api_settings):
+    refused = staff.client.post(
+        "/v1/styles", json={"name": "x", "reference_image": staff.image()["id"], "base": "sdxl"}
+    )
+    assert_problem(refused, 422, "invalid-input")
+    folder = api_settings.bases / "sdxl"
+    folder.mkdir(parents=True)
+    try:
+        (folder / "hoop.json").write_text('{"name": "sdxl", "resolution": 1024, "licence": "Open RAIL++-M"}')
+        found = {base["name"]: base for base in staff.client.get("/v1/bases").json()["data"]}
+        assert list(found) == ["hoop-mini", "sdxl"]
+        assert (found["sdxl"]["resolution"], found["sdxl"]["bundled"]) == (1024, False)
+        assert found["sdxl"]["title"] == "Stable Diffusion XL 1.0"
+        assert found["sdxl"]["defaults"]["flat"]["strength"] == 0.95
+        made = staff.client.post(
+            "/v1/styles", json={"name": "x", "reference_image": staff.image()["id"], "base": "sdxl"}
+        )
+        assert made.status_code == 202, made.text
+    finally:
+        shutil.rmtree(folder)
 
 
 class TestPage:
