@@ -1,5 +1,5 @@
 /** The new style that someone is in the middle of: survives a look at another page and a reload of this tab. */
-import { maybe, object, string, withDefault, word } from "./guard.js";
+import { list, maybe, object, string, withDefault, word } from "./guard.js";
 import { getImage } from "./hoop.js";
 import * as shapes from "./shapes.js";
 import { createStore } from "./store.js";
@@ -8,6 +8,8 @@ const builder = word("flatten", "artwork", "diffusion");
 const draftShape = object({
   photo: maybe(shapes.image),
   artwork: maybe(shapes.image),
+  more: withDefault(list(shapes.image), []),
+  base: withDefault(string, ""),
   builder: withDefault(builder, "flatten"),
   preset: withDefault(word("flat", "raised"), "flat"),
   name: withDefault(string, ""),
@@ -17,7 +19,7 @@ const draftShape = object({
 
 const KEY = "hoop.draft";
 /** @type {Draft} */
-const BLANK = { photo: null, artwork: null, builder: "flatten", preset: "flat", name: "" };
+const BLANK = { photo: null, artwork: null, more: [], base: "", builder: "flatten", preset: "flat", name: "" };
 
 function restored() {
   try {
@@ -42,6 +44,6 @@ export async function draftFrom(style) {
   const photo = await getImage(style.reference_image);
   const artwork = style.artwork_image ? await getImage(style.artwork_image) : null;
   draft.set({
-    photo, artwork, builder: artwork ? "artwork" : "flatten", preset: style.preset === "raised" ? "raised" : "flat", name: style.name,
+    photo, artwork, more: [], base: style.base ?? "", builder: artwork ? "artwork" : "flatten", preset: style.preset === "raised" ? "raised" : "flat", name: style.name,
   });
 }

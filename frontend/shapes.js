@@ -180,8 +180,10 @@ const numbers = object({
   steps: number, strength: number, guidance: number, control: object({ edge: number, tile: number }), colour_fix: boolean,
 });
 export const bases = object({
-  data: list(object({ name: string, default: withDefault(boolean, false), defaults: object({ flat: numbers, raised: numbers, text: numbers }) })),
+  data: list(object({ name: string, title: withDefault(string, ""), default: withDefault(boolean, false),
+    pair_builders: withDefault(list(string), ["artwork", "flatten"]), defaults: object({ flat: numbers, raised: numbers, text: numbers }) })),
 });
+/** @typedef {Infer<typeof bases>["data"][number]} Base */
 /** What a render starts from, by preset. @typedef {Infer<typeof bases>["data"][number]["defaults"]} Defaults */
 
 export const me = object({

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from backend.bases import service
 from backend.bases.service import BaseInfo, RenderPreset
+from backend.core.config import Settings
 from backend.shops.auth import CurrentShop
 from backend.web.dependencies import SettingsDep
 
@@ -40,6 +41,7 @@ class BaseOut(BaseModel):
     bundled: bool
     resolution: int
     licence: str
+    pair_builders: list[Literal["artwork", "flatten", "diffusion"]]
     defaults: dict[Literal["flat", "raised", "text"], DefaultsOut]
 
 
@@ -61,6 +63,7 @@ def list_bases(_caller: CurrentShop, settings: SettingsDep) -> BaseList:
                 bundled=base.bundled,
                 resolution=base.resolution,
                 licence=base.licence,
+                pair_builders=["artwork", "flatten", *_drawing(settings, base)],
                 defaults={
                     "flat": _defaults(base, "flat", "image"),
                     "raised": _defaults(base, "raised", "image"),
@@ -70,6 +73,10 @@ def list_bases(_caller: CurrentShop, settings: SettingsDep) -> BaseList:
             for position, base in enumerate(service.all_bases(settings))
         ]
     )
+
+
+def _drawing(settings: Settings, base: BaseInfo) -> list[Literal["diffusion"]]:
+    return ["diffusion"] if service.draws_designs(settings, base) else []
 
 
 def _defaults(base: BaseInfo, preset: RenderPreset, input_type: str) -> DefaultsOut:

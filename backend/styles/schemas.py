@@ -16,6 +16,10 @@ StyleStatus = Literal["training", "ready", "failed", "canceled"]
 JobStatus = Literal["queued", "starting", "processing", "succeeded", "failed", "canceled", "expired"]
 
 
+Caption = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
+BaseName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
 class StyleIn(Request):
     """Learn a style from one photo."""
 
@@ -24,6 +28,12 @@ class StyleIn(Request):
     artwork_image: Id | None = Field(
         default=None, description="A picture with the purpose `artwork`: the design the embroidery was made from."
     )
+    more_images: list[Id] = Field(
+        default_factory=list,
+        max_length=4,
+        description="Further photos of the same style, pictures with the purpose `reference`.",
+    )
+    caption: Caption = Field(default="", description="What the embroidery shows, in a few words.")
     pair_builder: Builder | None = Field(
         default=None,
         description="How the flat design is found; `artwork` when one is given, else `flatten`. `diffusion` lets a "
@@ -32,7 +42,7 @@ class StyleIn(Request):
     preset: Preset = Field(
         default="flat", description="`raised` for beads, sequins and towelling: borders may change, colours too."
     )
-    base: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    base: BaseName | None = None
     seed: Seed = 42
     metadata: Metadata = Field(default_factory=dict)
 
@@ -50,6 +60,8 @@ class PairIn(Request):
     reference_image: Id
     artwork_image: Id | None = None
     builder: Builder | None = Field(default=None, description="`artwork` when one is given, else `flatten`.")
+    caption: Caption = Field(default="", description="What the embroidery shows, in a few words.")
+    base: BaseName | None = Field(default=None, description="That the style will be learnt on; its size is the pair's.")
     seed: Seed = 42
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.bases.service import BaseInfo, default_base, draws_designs, require_base
+from backend.bases.service import BaseInfo, draws_designs, require_base
 from backend.core.config import Settings
 from backend.core.db import utcnow
 from backend.core.errors import InvalidInput
@@ -29,6 +29,8 @@ def create_style(session: Session, settings: Settings, shop_id: str, body: Style
         QuotaExceeded: the shop's jobs or computing time are used up.
     """
     reference, artwork, builder = _sides(session, shop_id, body.reference_image, body.artwork_image, body.pair_builder)
+    pictures = ImageRepository(session, shop_id)
+    more = [pictures.require(image, ["reference"], "body.more_images") for image in body.more_images]
     base = require_base(settings, body.base)
     _check_model(settings, base, builder)
     quotas.check_jobs(session, shop_id)
@@ -66,7 +68,8 @@ def create_style(session: Session, settings: Settings, shop_id: str, body: Style
             "preset": body.preset,
             "base": base.name,
             "seed": body.seed,
-            "caption": None,
+            "caption": body.caption or None,
+            "more_keys": [image.key for image in more],
             "training": settings.style_preset,
         },
     )
@@ -101,7 +104,8 @@ def create_pair(session: Session, settings: Settings, shop_id: str, body: PairIn
     reference, artwork, builder = _sides(
         session, shop_id, body.reference_image, body.artwork_image, body.builder, field="body.builder"
     )
-    _check_model(settings, default_base(settings), builder, field="body.builder")
+    base = require_base(settings, body.base)
+    _check_model(settings, base, builder, field="body.builder")
     quotas.check_jobs(session, shop_id)
     pair = Pair(
         id=new_id("pair"),
@@ -124,6 +128,8 @@ def create_pair(session: Session, settings: Settings, shop_id: str, body: PairIn
             "reference_key": reference.key,
             "artwork_key": artwork.key if artwork else None,
             "builder": builder,
+            "base": base.name,
+            "caption": body.caption or None,
             "seed": body.seed,
         },
     )

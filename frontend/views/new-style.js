@@ -7,11 +7,14 @@ import { Failure } from "../components/notice.js";
 import { PairReview, usePair } from "../components/pair-review.js";
 import { tell } from "../components/toast.js";
 import { discard, draft, edit } from "../draft.js";
-import { createStyle } from "../hoop.js";
+import { createStyle, listBases } from "../hoop.js";
 import { go } from "../router.js";
-import { useStore } from "../store.js";
+import { useLoaded, useStore } from "../store.js";
 
 /** @typedef {import("../shapes.js").Picture} Picture */
+
+/** Of one style, the first one included. */
+const MOST_PHOTOS = 5;
 
 /** @param {{ number: number, title: string, open: boolean, children?: import("../dom.js").Children }} props */
 function Step({ number, title, open, children }) {
@@ -21,8 +24,28 @@ function Step({ number, title, open, children }) {
   </section>`;
 }
 
+/** @param {{ more: Picture[], onChange: (more: Picture[]) => void }} props */
+function MorePhotos({ more, onChange }) {
+  const [open, setOpen] = useState(false);
+  if (!open && !more.length) {
+    return html`<${Button} small look="ghost" icon="plus" onClick=${() => setOpen(true)}>More photos of the same style<//>`;
+  }
+  const places = more.length < MOST_PHOTOS - 1 ? [...more, null] : more;
+  return html`<div class="aside"><strong>More photos of the same style</strong>
+    <p class="hint">Other motifs in the same stitches, up to four. Hoop draws their flat designs itself.</p>
+    <div class="more-photos">
+      ${places.map((picture, index) => html`<${Drop} small key=${picture?.id ?? "next"} label=${picture ? `Photo ${index + 2}` : "Drop another photo"}
+        purpose="reference" value=${picture} onChange=${(/** @type {Picture | null} */ changed) =>
+          onChange(changed ? [...more.slice(0, index), changed, ...more.slice(index + 1)] : more.filter((_, place) => place !== index))} />`)}
+    </div>
+  </div>`;
+}
+
 export function NewStyle() {
   const now = useStore(draft);
+  const bases = useLoaded(listBases, "bases").value?.data ?? [];
+  const base = bases.find(({ name }) => name === now.base) ?? bases[0];
+  const draws = base?.pair_builders.includes("diffusion") ?? false;
   const pair = usePair(now);
   const [own, setOwn] = useState(false);
   const [busy, setBusy] = useState(false);
@@ -47,6 +70,8 @@ export function NewStyle() {
         name: now.name.trim(),
         reference_image: now.photo.id,
         ...(now.artwork && now.builder === "artwork" ? { artwork_image: now.artwork.id } : {}),
+        ...(now.more.length ? { more_images: now.more.map(({ id }) => id) } : {}),
+        ...(now.base ? { base: now.base } : {}),
         pair_builder: now.builder,
         preset: now.preset,
       };
@@ -81,6 +106,7 @@ export function NewStyle() {
             <${Button} small icon="plus" onClick=${() => setOwn(true)}>Add the artwork<//>
           </div>`}
         </div>
+        ${now.photo && html`<${MorePhotos} more=${now.more} onChange=${(/** @type {Picture[]} */ more) => { attempt.current = attemptKey(); edit({ more }); }} />`}
       <//>
       <${Step} number=${2} title="Stitch and design, told apart" open=${now.photo !== null}>
         <p class="step-lead">Hoop learns what differs between these two. The design on the right should show the same motif in flat colours, with no stitches left in it.</p>
@@ -89,6 +115,7 @@ export function NewStyle() {
           <${Choice} label="Where the flat design comes from" value=${now.builder} onChange=${(/** @type {import("../draft.js").Builder} */ builder) => edit({ builder })} options=${[
             { value: "flatten", label: "Flatten the photo", hint: "Smooths the stitches away" },
             { value: "artwork", label: "My own design", hint: now.artwork ? "The artwork you added" : "Add the artwork above first", disabled: !now.artwork },
+            ...(draws ? [{ value: /** @type {const} */ ("diffusion"), label: "Let the model draw it", hint: "Takes a minute" }] : []),
           ]} />
           ${!showArtwork && html`<${Button} small look="ghost" icon="upload" onClick=${() => setOwn(true)}>Not right? Upload your own design<//>`}
         </div>
@@ -100,6 +127,9 @@ export function NewStyle() {
             { value: "flat", label: "Flat", hint: "Satin, fill, cross stitch: keeps the design's outline and colours" },
             { value: "raised", label: "Raised", hint: "Beads, sequins, towelling: the outline may give way" },
           ]} />
+          ${bases.length > 1 && html`<${Choice} label="Learnt on" value=${base?.name ?? ""}
+            onChange=${(/** @type {string} */ name) => edit({ base: name, ...(now.builder === "diffusion" ? { builder: "flatten" } : {}) })}
+            options=${bases.map((one) => ({ value: one.name, label: one.title || one.name }))} />`}
           <${Failure} error=${error} />
           <div class="form-end">
             <${Button} type="submit" look="primary" icon="needle" busy=${busy} disabled=${!now.name.trim()}>Accept the pair and learn<//>

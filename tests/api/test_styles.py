@@ -4,6 +4,8 @@ import pytest
 from sqlalchemy import select
 
 from backend.models import Job, UsageDay
+from backend.styles.schemas import StyleIn
+from backend.styles.service import create_style
 from tests.api.conftest import assert_problem
 
 
@@ -30,6 +32,7 @@ def test_a_style_begins_to_be_learnt(staff):
             "base": "hoop-mini",
             "seed": 42,
             "caption": None,
+            "more_keys": [],
             "training": "short",
         }
         assert session.scalars(select(UsageDay.trainings).where(UsageDay.shop_id == staff.shop_id)).one() == 1
@@ -91,6 +94,19 @@ def test_fields_are_checked(staff, fields, field):
     body = {"name": "Tiger", "reference_image": staff.image()["id"], **fields}
     problem = assert_problem(staff.client.post("/v1/styles", json=body), 422, "invalid-input")
     assert problem["errors"][0]["field"].startswith(field)
+
+
+def test_a_design_is_drawn_by_a_model_only_where_there_is_one(staff, api_settings):
+    body = {"name": "Tiger", "reference_image": staff.image()["id"], "pair_builder": "diffusion"}
+    problem = assert_problem(staff.client.post("/v1/styles", json=body), 422, "invalid-input")
+    assert problem["errors"][0]["field"] == "body.pair_builder"
+    assert "“Hoop mini, bundled” cannot draw the flat design" in problem["detail"]
+    with staff.database.read() as session:
+        assert session.scalars(select(Job).where(Job.shop_id == staff.shop_id)).all() == []
+        with_model = api_settings.model_copy(update={"design_base": "sd3"})
+        style = create_style(session, with_model, staff.shop_id, StyleIn(**body))
+        assert style.pair_builder == "diffusion"
+        session.rollback()
 
 
 def test_pictures_must_be_there_and_for_this(staff, other):
@@ -163,6 +179,42 @@ class TestPairs:
         problem = assert_problem(staff.client.post("/v1/pairs", json=body), 422, "invalid-input")
         assert problem["errors"][0]["field"] == "body.builder"
 
+    def test_a_model_that_draws_must_be_there(self, staff):
+        body = {"reference_image": staff.image()["id"], "builder": "diffusion"}
+        problem = assert_problem(staff.client.post("/v1/pairs", json=body), 422, "invalid-input")
+        assert problem["errors"][0]["field"] == "body.builder"
+        assert "made from the photo" in problem["detail"]
+
     def test_of_another_shop(self, staff, other):
         pair = staff.client.post("/v1/pairs", json={"reference_image": staff.image()["id"]}).json()
         assert_problem(other.client.get(f"/v1/pairs/{pair['id']}"), 404, "not-found")
+
+
+def test_further_photos_and_a_caption_reach_the_training(staff):
+    more = [staff.image()["id"] for _ in range(2)]
+    body = {"name": "three", "reference_image": staff.image()["id"], "more_images": more, "caption": " a red fox "}
+    made = staff.client.post("/v1/styles", json=body)
+    assert made.status_code == 202, made.text
+    with staff.database.read() as session:
+        given = session.get_one(Job, made.json()["job"]).input
+    assert len(given["more_keys"]) == 2
+    assert given["caption"] == "a red fox"
+    too_many = staff.client.post("/v1/styles", json={**body, "more_images": [*more, *more, more[0]]})
+    assert_problem(too_many, 422, "invalid-input")
+    foreign = staff.client.post("/v1/styles", json={**body, "more_images": ["img_00000000000000000000000000000000"]})
+    assert foreign.status_code == 404
+
+
+def test_a_pair_is_built_for_the_base_it_will_be_learnt_on(staff):
+    reference = staff.image()["id"]
+    made = staff.client.post("/v1/pairs", json={"reference_image": reference, "base": "hoop-mini", "caption": "fox"})
+    with staff.database.read() as session:
+        given = session.get_one(Job, made.json()["job"]).input
+    assert (given["base"], given["caption"]) == ("hoop-mini", "fox")
+    refused = staff.client.post("/v1/pairs", json={"reference_image": reference, "base": "nothing"})
+    assert_problem(refused, 422, "invalid-input")
+
+
+def test_bases_say_which_pair_builders_they_have(staff):
+    (base,) = staff.client.get("/v1/bases").json()["data"]
+    assert base["pair_builders"] == ["artwork", "flatten"]
