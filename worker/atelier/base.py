@@ -23,6 +23,7 @@ from worker.atelier.drafts import SEWN, WEARERS, WORDINGS, partner
 from worker.atelier.loop import Averaged, autocast, log_line, save_atomically, save_state, warmup_decay
 from worker.atelier.network import INFO, Network, build_scheduler
 from worker.atelier.optimiser import TwoOptimisers
+from worker.atelier.parallel import Together
 from worker.atelier.text import PROMPT_TOKENS
 from worker.engine.control import Residuals, add_residuals
 from worker.engine.prompts import embed_tokens
@@ -211,6 +212,8 @@ class Trainer:
     """
 
     def __init__(self, folder: Path, work: Path, text: Path, device: str = "cpu", *, compiled: bool = False) -> None:
+        self.together = Together()
+        device = self.together.device(device)
         self.folder, self.work, self.device = folder, work, device
         work.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(0)
@@ -232,6 +235,7 @@ class Trainer:
         state = work / "state.pt"
         if state.exists():
             self._restore(torch.load(state, map_location=device, weights_only=True))
+        self.together.share([*self.parameters, *self.average.values])
         alphas = build_scheduler().alphas_cumprod.to(device)
         self.signal, self.noise = alphas.sqrt(), (1 - alphas).sqrt()
 
@@ -244,7 +248,12 @@ class Trainer:
         self.step, self.seen, self.average.steps = state["counts"]
 
     def save(self) -> None:
-        """Averaged weights to the base's folder, everything else to the work folder."""
+        """Averaged weights to the base's folder, everything else to the work folder; of several processes the first."""
+        if self.together.is_first:
+            self._write()
+        self.together.wait()
+
+    def _write(self) -> None:
         save_state(self.folder, self.average, lambda: self.network.save(self.folder, self.folder / "vae"))
         save_atomically(
             {
@@ -331,12 +340,12 @@ class Trainer:
         Raises:
             RuntimeError: the pool's worker failed.
         """
-        torch.manual_seed(self.step)
-        begin = saved = time.monotonic()
+        torch.manual_seed(self.step + 1_000_003 * self.together.rank)
+        begin, saved = time.monotonic(), 0.0
         first, start = self.step, self.seen
         losses: list[Tensor] = []
         ends = torch.tensor([phase.share for phase in phases]).cumsum(0)
-        while (done := (time.monotonic() - begin) / (60 * minutes)) < 1:
+        while (done := self.together.agree((time.monotonic() - begin) / (60 * minutes), self.device)) < 1:
             if pool.failure:
                 raise RuntimeError("the corpus could not be rendered") from pool.failure
             warmup = 20 if first else 100
@@ -347,20 +356,22 @@ class Trainer:
             loss = self.loss(draw_batch(pool, count, window, words_alone))
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            self.together.average_gradients(self.parameters)
             torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
             self.optimiser.step()
             self.average.update()
-            self.step, self.seen = self.step + 1, self.seen + count
+            self.step, self.seen = self.step + 1, self.seen + count * self.together.count
             losses.append(loss.detach())
             if self.step % 50 == 0:
                 mean = float(torch.stack(losses).mean())
                 losses.clear()
                 if not math.isfinite(mean):
                     raise RuntimeError(f"the training diverged at step {self.step}")
-                report(log_line("base", self.step, done, begin, self.seen - start, loss=mean))
-            if time.monotonic() - saved > 60 * save_every:
+                if self.together.is_first:
+                    report(log_line("base", self.step, done, begin, self.seen - start, loss=mean))
+            if done - saved > save_every / minutes:
                 self.save()
-                saved = time.monotonic()
+                saved = done
         self.save()
 
 

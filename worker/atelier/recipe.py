@@ -16,6 +16,7 @@ from worker.atelier.base import WORDS_ALONE, Phase, Trainer, draw_batch
 from worker.atelier.corpus import Pool
 from worker.atelier.drafts import CHUNK, Drafts
 from worker.atelier.network import INFO, LATENT_CHANNELS
+from worker.atelier.parallel import Together
 from worker.atelier.text import PROMPT_TOKENS
 from worker.engine.base_info import INFO_FILE, BaseInfo
 from worker.engine.bases import quiet_libraries
@@ -86,8 +87,13 @@ def make_base(
         report: Takes lines of log.
 
     Raises:
-        ValueError: `folder` holds a base of another generation, which this code would ruin.
+        ValueError: `folder` holds a base of another generation, which this code would ruin, or several processes
+            are to train an autoencoder.
     """
+    together = Together()
+    device = together.device(device)
+    if together.count > 1 and budget.autoencoder > 0:
+        raise ValueError("an autoencoder is trained by one process: train it first, then the rest by several")
     _check_generation(folder)
     quiet_libraries()
     if not (folder / "vae").exists() and (parts / "vae").exists():
@@ -95,7 +101,8 @@ def make_base(
     begin = time.monotonic()
 
     def say(line: str) -> None:
-        report(f"{time.monotonic() - begin:7.1f} s  {line}")
+        if together.is_first:
+            report(f"{time.monotonic() - begin:7.1f} s  {line}")
 
     saved = work / "pool.pt"
     if saved.exists():
@@ -103,7 +110,9 @@ def make_base(
         say(f"{pool.count} designs read")
     else:
         pool = Pool(budget.designs, PROMPT_TOKENS, device=device)
-        drafts = Drafts(work / "icons", parts, -(-budget.designs // CHUNK), pool.size, budget.seed)
+        # Processes that train together draw designs of their own.
+        seed = budget.seed + 1_000 * together.rank
+        drafts = Drafts(work / "icons", parts, -(-budget.designs // CHUNK), pool.size, seed)
         pool.grow_aside(drafts, budget.workers)
     trainer = Trainer(folder, work, parts, device, compiled=budget.compiled)
     if budget.compiled:
