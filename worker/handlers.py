@@ -6,6 +6,7 @@ inside, so that a worker is up before torch is.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from backend.core.config import Settings
@@ -53,12 +54,16 @@ def train(work: Work) -> TrainResult:
         artwork=work.objects.read_image(artwork_key) if artwork_key else None,
         builder=given["pair_builder"],
         caption=given.get("caption") or "",
+        more=tuple(work.objects.read_image(key) for key in given.get("more_keys", ())),
     )
-    with work.runtime.base(given["base"]) as base:
+    with (
+        work.runtime.base(given["base"]) as base,
+        work.runtime.design_model(given["pair_builder"], given["base"]) as designs,
+    ):
         config = training_config(
             given.get("training", "default"), given["seed"], given["preset"], split_prompts=base.info.split_prompts
         )
-        style = train_style(base, source, config, work.reporter, work.checkpoints)
+        style = train_style(base, source, config, work.reporter, work.checkpoints, designs)
     adapter = work.objects.write("adapter.safetensors", style.adapter, "application/octet-stream")
     samples = []
     for index, sample in enumerate(style.samples):
@@ -93,7 +98,7 @@ def render(work: Work) -> RenderResult:
         from worker.engine.infer import Renderer  # noqa: PLC0415
 
     given = work.input
-    with work.runtime.base(given["base"]) as base:
+    with work.runtime.base(given["base"], styled=True) as base:
         key = given["adapter_key"]
         adapter = work.runtime.adapter(given.get("adapter_sha256") or key, lambda: work.objects.read(key))
         request = render_request(work, split_prompts=base.info.split_prompts)
@@ -131,11 +136,21 @@ def pair(work: Work) -> PairResult:
     reference = work.objects.read_image(given["reference_key"])
     artwork_key = given.get("artwork_key")
     artwork = work.objects.read_image(artwork_key) if artwork_key else None
-    size = BaseInfo.read(work.runtime.folder(given.get("base") or work.settings.base)).resolution
+    base = given.get("base") or work.settings.base
+    size = BaseInfo.read(work.runtime.folder(base)).resolution
     prepared = prepare_reference(reference, size)
     work.reporter.update("prepare", 1, 1)
     work.reporter.update("pair", 0, 1)
-    built = build_pair(prepared, given["builder"], artwork, given.get("seed") or 0)
+    with work.runtime.design_model(given["builder"], base) as designs:
+        built = build_pair(
+            prepared,
+            given["builder"],
+            artwork,
+            given.get("seed") or 0,
+            designs,
+            caption=given.get("caption") or "",
+            on_step=partial(work.reporter.update, "pair"),
+        )
     work.reporter.update("pair", 1, 1)
     return PairResult(
         embroidery_key=work.objects.write_png("embroidery", built.embroidery).key,
@@ -161,6 +176,8 @@ def rendering_config(preset: str, *, from_text: bool, split_prompts: bool, **cha
     from worker.engine.config import render_config  # noqa: PLC0415
 
     name = "text" if from_text and split_prompts else preset
+    if changes.get("steps") is not None or changes.get("guidance") is not None:
+        changes["few_steps"] = False  # who names numbers gets them
     return render_config(name, small=split_prompts, **{k: v for k, v in changes.items() if v is not None})
 
 

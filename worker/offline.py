@@ -69,10 +69,11 @@ def learn(
 
     checkpoints = FolderStore(folder / "checkpoint")
     source = PairInput(reference=reference, artwork=artwork, builder=builder, caption=caption, more=tuple(more))
-    with Runtime(settings).base(base) as model:
+    runtime = Runtime(settings)
+    with runtime.base(base) as model, runtime.design_model(builder, base) as designs:
         config = training_config(training, seed, preset, split_prompts=model.info.split_prompts)
         try:
-            style = train_style(model, source, config, progress, checkpoints)
+            style = train_style(model, source, config, progress, checkpoints, designs)
         except ValueError as error:
             raise CannotBeUsed(str(error)) from error
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,5 @@
 """What stays warm in a worker between jobs: one base model and the adapters that were used last."""
 
-import gc
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from backend.core.bases import folder_of, registry
+from backend.core.bases import INFO_FILE, folder_of, registry
 from backend.core.config import Settings
 from backend.jobs.problems import BaseUnavailable
+from worker.designs import DesignsOnDemand, free_memory
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from worker.engine.adapter import Adapter
     from worker.engine.bases import Base
     from worker.engine.memory import Plan
+    from worker.engine.pairs import DesignModel
+    from worker.engine.pairs.sd3 import DesignPlan
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +32,7 @@ class Runtime:
     """Models of one worker process.
 
     Everything happens under one lock, because a render puts its adapter onto the base's own weights: what uses the base
-    has it for itself.
+    has it for itself. Between renders the style at hand stays on the weights.
 
     Args:
         settings: say where bases lie and how many CPU threads to use.
@@ -44,8 +46,13 @@ class Runtime:
         self._adapters: OrderedDict[str, Adapter] = OrderedDict()
 
     @contextmanager
-    def base(self, name: str) -> "Iterator[Base]":
+    def base(self, name: str, *, styled: bool = False) -> "Iterator[Base]":
         """The base of this name, loaded when it is not the one that is warm, for the caller alone.
+
+        Args:
+            name: of the base.
+            styled: for renders: the style that the last one left on the weights is still there, and the next one's
+                stays, so that a shop's next preview finds it. Otherwise the weights are the plain base's.
 
         Raises:
             BaseUnavailable: it is not on this machine, or damaged.
@@ -55,6 +62,9 @@ class Runtime:
                 self.unload()
                 self._base = self._load(name)
                 self._name = name
+            self._base.swap.keeps = styled
+            if not styled:
+                self._base.swap.release()
             yield self._base
 
     def importing(self) -> threading.RLock:
@@ -99,11 +109,45 @@ class Runtime:
                 return
             self._base, self._name = None, None
             self._adapters.clear()
-            gc.collect()
-            import torch  # noqa: PLC0415 - loaded already, or there would be nothing to unload
+            free_memory()
 
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+    @contextmanager
+    def design_model(self, builder: str, base: str) -> "Iterator[DesignModel | None]":
+        """What draws flat designs for the styles of a base, for the caller alone.
+
+        Args:
+            builder: of the pair; only "diffusion" asks a model.
+            base: the style's.
+
+        Yields:
+            The settings' design base, which is loaded for every design and freed after it, or else the style's own
+            base; ``None`` where another builder is asked, or the base cannot draw designs.
+
+        Raises:
+            BaseUnavailable: the one or the other is not on this machine, or damaged.
+        """
+        if builder != "diffusion":
+            yield None
+            return
+        chosen = self._settings.design_base or base
+        with self._lock:
+            if chosen != base:
+                yield self.designs_of(chosen)
+                return
+            with self.base(base) as own:
+                from worker.engine.pairs.base_designs import designs_of  # noqa: PLC0415
+
+                yield designs_of(own)
+
+    def designs_of(self, name: str) -> "DesignModel":
+        """A base as a design model that is loaded when it is asked and freed after, since trainings need the memory.
+
+        Raises:
+            BaseUnavailable: it is not on this machine.
+        """
+        if not (self.folder(name) / INFO_FILE).is_file():
+            raise _unavailable(name)
+        return DesignsOnDemand(name, lambda: self._load_designs(name))
 
     @property
     def device(self) -> str:
@@ -130,7 +174,7 @@ class Runtime:
         Raises:
             BaseUnavailable: it is not on this machine, or damaged.
         """
-        planned = self._plan(name)
+        planned = self._design_plan(name) if self._is_sd3(name) else self._plan(name)
         return self.device if planned is None else f"{self.device}, {planned.describe()}"
 
     def _plan(self, name: str) -> "Plan | None":
@@ -149,6 +193,48 @@ class Runtime:
             return plan(self.folder(name), free, order, self._dtype(name))
         except (BaseError, OSError, KeyError, ValueError) as error:
             raise _unavailable(name) from error
+
+    def _is_sd3(self, name: str) -> bool:
+        """Whether a base's folder holds Stable Diffusion 3, which draws designs only, and no UNet."""
+        return (self.folder(name) / "transformer").is_dir()
+
+    def _design_plan(self, name: str) -> "DesignPlan | None":
+        """The same for Stable Diffusion 3."""
+        import torch  # noqa: PLC0415
+
+        from worker.engine.base_info import BaseError  # noqa: PLC0415
+        from worker.engine.pairs.sd3 import design_plan  # noqa: PLC0415
+
+        if self.device == "cpu":
+            return None
+        try:
+            return design_plan(self.folder(name), torch.cuda.mem_get_info()[0], self._dtype(name))
+        except (BaseError, OSError) as error:
+            raise _unavailable(name) from error
+
+    def _load_designs(self, name: str) -> "DesignModel":
+        from worker.engine.base_info import BaseError  # noqa: PLC0415
+        from worker.engine.pairs.base_designs import designs_of  # noqa: PLC0415
+        from worker.engine.pairs.sd3 import load_sd3  # noqa: PLC0415
+
+        if not self._is_sd3(name):
+            model = designs_of(self._load(name))
+            if model is None:
+                raise BaseUnavailable(
+                    f"The base model “{name}” is set to draw flat designs (HOOP_DESIGN_BASE) and cannot: that takes "
+                    "one that knows words and has ControlNets. Whoever looks after Hoop can change the setting; "
+                    "until then, please upload the artwork, or let the design be made from the photo."
+                )
+            return model
+        planned = self._design_plan(name)
+        offload = planned is not None and planned.offload
+        try:
+            loaded = load_sd3(self.folder(name), self.device, self._dtype(name), offload=offload)
+        except BaseError as error:
+            log.warning("base.unavailable", base=name, reason=str(error))
+            raise _unavailable(name) from error
+        log.info("base.loaded", base=name, device=self.device, plan="" if planned is None else planned.describe())
+        return loaded
 
     def _dtype(self, name: str) -> "torch.dtype":
         """Of a base's weights: as its entry says on a GPU, float32 on a CPU, where half precision saves no time."""

@@ -33,6 +33,7 @@ class Part(BaseModel):
         revision: branch, tag or commit; what it was when it was fetched is kept with the base.
         folders: subfolders to take; none for the repository's own model files.
         variant: of the weights' file names, such as "fp16"; left out of the names here.
+        file: the one file to take, where a repository or folder has others that are not wanted.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,6 +43,20 @@ class Part(BaseModel):
     revision: str = "main"
     folders: tuple[str, ...] = ()
     variant: str = ""
+    file: str = ""
+
+
+class FewSteps(Part):
+    """A LoRA with which a base draws in a few steps, and what it was distilled for.
+
+    Attributes:
+        sampler, steps, guidance: of a drawing with it.
+    """
+
+    file: str = Field(min_length=1)
+    sampler: Literal["lcm", "tcd"] = "lcm"
+    steps: int = Field(default=4, ge=1, le=50)
+    guidance: float = Field(default=1.0, ge=0, le=30)
 
 
 class BaseEntry(BaseModel):
@@ -63,6 +78,7 @@ class BaseEntry(BaseModel):
         pair_builder: that photos get their designs from, unless a style asks for another.
         short_of_memory: what is done on a card that is too small, in this order, until it fits.
         parts: by the subfolder that they go to; "base" is the folder itself.
+        few_steps: what drafts are sped up with, if anything; it goes to the subfolder "few_steps".
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -83,6 +99,7 @@ class BaseEntry(BaseModel):
     pair_builder: Literal["flatten", "diffusion"] = "flatten"
     short_of_memory: tuple[Saving, ...] = ()
     parts: dict[Literal["base", "vae", "control_tile", "control_edge"], Part] = {}
+    few_steps: FewSteps | None = None
 
 
 def registry(settings: Settings) -> dict[str, BaseEntry]:
@@ -136,10 +153,12 @@ def _read(path: Path, _changed: int) -> dict[str, BaseEntry]:
 
 def _toml(name: str, entry: BaseEntry) -> str:
     values = entry.model_dump(mode="json", exclude_defaults=True)
-    parts = values.pop("parts", {})
+    tables = {f"parts.{part}": table for part, table in values.pop("parts", {}).items()}
+    if few_steps := values.pop("few_steps", None):
+        tables["few_steps"] = few_steps
     lines = [f"[{_quoted(name)}]", *(f"{key} = {_value(value)}" for key, value in values.items()), ""]
-    for part, table in parts.items():
-        lines += [f"[{_quoted(name)}.parts.{part}]", *(f"{k} = {_value(v)}" for k, v in table.items()), ""]
+    for place, table in tables.items():
+        lines += [f"[{_quoted(name)}.{place}]", *(f"{k} = {_value(v)}" for k, v in table.items()), ""]
     return "\n".join(lines)
 
 

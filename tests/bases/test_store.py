@@ -10,14 +10,19 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from backend.core.bases import BaseEntry, Part, add_entry, folder_of, is_installed, registry
+from backend.core.bases import BaseEntry, FewSteps, Part, add_entry, folder_of, is_installed, registry
 from backend.core.config import Settings
 from backend.core.errors import InvalidInput
 from backend.jobs.problems import BaseUnavailable
 from tests.bases.hub import COMMIT, Hub, serve
+from tests.engine.tiny_sd3 import save_tiny_sd3
 from tests.engine.tiny_sdxl import save_tiny_sdxl, single_file
+from worker.bases.hub import listed
 from worker.bases.store import RECORD, check, fetch
+from worker.engine.base_info import BaseInfo, FewStepsInfo
 from worker.engine.bases import load_base
+from worker.engine.few_steps import few_steps_of
+from worker.engine.pairs.sd3 import load_sd3
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -262,3 +267,126 @@ def test_the_command_line(settings: Settings, monkeypatch: pytest.MonkeyPatch, t
     assert runner.invoke(command.base_app, ["add", "mine", str(other), "--like", "tiny"]).exit_code == 0
     listed = runner.invoke(command.base_app, ["list"]).output
     assert "mine: mine" in listed.replace("\n", " ")
+
+
+def test_a_speed_up_comes_with_the_base_and_to_one_that_is_here_already(
+    settings: Settings, hub: Hub, tmp_path: Path
+) -> None:
+    from safetensors.torch import save
+
+    layer = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q"
+    data = save({f"{layer}.lora_down.weight": torch.ones(2, 64), f"{layer}.lora_up.weight": torch.ones(64, 2)})
+    repo = tmp_path / "lcm"
+    repo.mkdir()
+    (repo / "pytorch_lora_weights.safetensors").write_bytes(data)
+    (repo / "other.safetensors").write_bytes(b"not what is wanted")
+    hub.repos["shop/lcm"] = repo
+    folder = fetch(settings, "tiny", quiet)
+    assert few_steps_of(load_base(folder)) is None
+    given = FewSteps(repo="shop/lcm", file="pytorch_lora_weights.safetensors", steps=3)
+    add_entry(settings, "tiny", ENTRY.model_copy(update={"few_steps": given}))
+    assert registry(settings)["tiny"].few_steps == given
+    # Without the hub the base stays what it is.
+    offline = settings.model_copy(update={"offline": True})
+    assert few_steps_of(load_base(fetch(offline, "tiny", quiet))) is None
+    fetch(settings, "tiny", quiet)
+    assert {path.name for path in (folder / "few_steps").iterdir()} == {given.file}
+    assert BaseInfo.read(folder).few_steps == FewStepsInfo(given.file, "lcm", 3, 1.0)
+    found = few_steps_of(load_base(folder))
+    assert found is not None
+    assert (found.steps, len(found.layers)) == (3, 1)
+    # A fine-tune of the base is sped up with the same.
+    add_entry(
+        settings,
+        "like",
+        BaseEntry(
+            title="Like", licence="", file=single_file(folder, tmp_path / "one.safetensors"), like="tiny", resolution=64
+        ),
+    )
+    assert few_steps_of(load_base(fetch(settings, "like", quiet))) is not None
+    # And from a folder of this machine.
+    local = FewSteps(folder=repo, file="pytorch_lora_weights.safetensors")
+    add_entry(
+        settings,
+        "own",
+        BaseEntry(title="Own", licence="", parts={"base": Part(folder=folder)}, few_steps=local, resolution=64),
+    )
+    assert few_steps_of(load_base(fetch(settings, "own", quiet))) is not None
+    gone = local.model_copy(update={"folder": tmp_path / "gone"})
+    add_entry(settings, "own", BaseEntry(title="Own", licence="", parts={"base": Part(folder=folder)}, few_steps=gone))
+    with pytest.raises(InvalidInput, match="There is no"):
+        fetch(settings, "own", quiet)
+
+
+@pytest.fixture
+def sd3(settings: Settings, hub: Hub, tmp_path: Path) -> BaseEntry:
+    """The registry's own sd3, its three repositories on our hub, with what nobody wants beside it."""
+    entry = registry(settings)["sd3"]
+    root = save_tiny_sd3(tmp_path / "sd3-medium", described=False)
+    (root / "model_index.json").write_text("{}")
+    (root / "sd3_medium.safetensors").write_bytes(b"the same once more")
+    (root / "text_encoder" / "model.fp16.safetensors").write_bytes(b"the same once more")
+    (root / "text_encoder_3").mkdir()
+    (root / "tokenizer_3").mkdir()
+    for name in (
+        "config.json",
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+        "model.fp16-00001-of-00002.safetensors",
+        "model.safetensors.index.json",
+    ):
+        (root / "text_encoder_3" / name).write_text("{}")
+    for name in ("spiece.model", "tokenizer.json"):
+        (root / "tokenizer_3" / name).write_text("{}")
+    hub.repos[entry.parts["base"].repo] = root
+    for part in ("control_tile", "control_edge"):
+        hub.repos[entry.parts[part].repo] = (root / part).rename(tmp_path / part)
+    small = entry.model_copy(update={"resolution": 64})
+    add_entry(settings, "sd3", small)
+    return small
+
+
+def test_the_design_model_is_fetched_without_its_third_text_encoder(settings: Settings, sd3: BaseEntry) -> None:
+    folder = fetch(settings, "sd3", quiet)
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {
+        *("transformer", "vae", "scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"),
+        *("control_tile", "control_edge"),
+    }
+    assert not list(folder.rglob("*fp16*"))
+    assert check(settings, "sd3", quiet).whole
+    loaded = load_sd3(folder)
+    assert (loaded.name, loaded.resolution, loaded.pipeline.text_encoder_3) == ("sd3", 64, None)
+    shutil.rmtree(folder / "control_edge")
+    assert "control_edge" in check(settings, "sd3", quiet).missing
+
+
+def test_a_third_text_encoder_in_several_files_is_fetched_when_it_is_asked_for(
+    settings: Settings, sd3: BaseEntry, hub: Hub, tmp_path: Path
+) -> None:
+    part = sd3.parts["base"]
+    part = part.model_copy(update={"folders": (*part.folders, "text_encoder_3", "tokenizer_3")})
+    third = {file.path for file in listed(part, "main", "", tmp_path, hub.address) if "_3/" in file.path}
+    assert third == {
+        *(f"text_encoder_3/model-0000{n}-of-00002.safetensors" for n in (1, 2)),
+        *("text_encoder_3/config.json", "text_encoder_3/model.safetensors.index.json"),
+        *("tokenizer_3/spiece.model", "tokenizer_3/tokenizer.json"),
+    }
+
+
+def test_the_design_model_on_the_command_line(
+    settings: Settings, sd3: BaseEntry, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import worker.bases.cli as command
+
+    monkeypatch.setattr(command, "get_settings", lambda: settings)
+    runner = CliRunner()
+    assert sd3.gated
+    hub.gated.add(sd3.parts["base"].repo)
+    refused = runner.invoke(command.base_app, ["fetch", "sd3", "--accept-licence"])
+    assert "accepted its licence" in str(refused.exception)
+    hub.gated.clear()
+    assert "HOOP_DESIGN_BASE=sd3" in runner.invoke(command.base_app, ["fetch", "sd3", "--accept-licence"]).output
+    checked = runner.invoke(command.base_app, ["check", "sd3", "--draw"])
+    assert checked.exit_code == 0, checked.output
+    for words in ("is whole", "On this machine: cpu", "It draws"):
+        assert words in checked.output

@@ -129,19 +129,23 @@ def test_bad_requests(prepared):
 
 
 def test_diffusion_is_handed_its_maps(prepared):
-    seen = {}
+    seen = []
 
-    def model(embroidery, tile, edges, prompt, seed):
-        seen.update(tile=tile, edges=edges, prompt=prompt, seed=seed)
-        return Image.new("RGB", (64, 64), (200, 30, 30))
+    class Model:
+        name = "ours"
 
-    pair = build_pair(prepared, "diffusion", seed=5, diffusion=model)
-    assert pair.builder == "diffusion"
+        def __call__(self, request):
+            seen.append(request)
+            return Image.new("RGB", (64, 64), (200, 30, 30))
+
+    pair = build_pair(prepared, "diffusion", seed=5, diffusion=Model())
+    assert (pair.builder, pair.report["model"]) == ("diffusion", "ours")
     assert pair.design.size == (256, 256)
-    assert seen["tile"].shape == (256, 256, 3)
-    assert seen["edges"].shape == (256, 256)
-    assert float(seen["edges"].max()) <= 1.0
-    assert seen["seed"] == 5
+    (request,) = seen
+    assert request.tile.shape == (256, 256, 3)
+    assert request.edges.shape == (256, 256)
+    assert float(request.edges.max()) <= 1.0
+    assert request.seed == 5
 
 
 def test_inks_that_stand_out_survive_however_small():

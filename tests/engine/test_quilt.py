@@ -175,8 +175,8 @@ def test_a_final_is_laid_at_its_own_size(base, monkeypatch, threads, size):
     small = Swatch(*(one.resize((32, 32)) for one in (swatch().embroidery, swatch().design)), swatch().mask[::4, ::4])
     drawn = []
     monkeypatch.setattr(
-        "worker.engine.infer.sew",
-        lambda *given, laid=(): drawn.append([one.picture.size for one in laid]) or sew(*given, laid=laid),
+        "worker.engine.drawing.sew",
+        lambda *given: drawn.append([one.picture.size for one in given[7]]) or sew(*given),
     )
     config = render_config("flat", small=True, steps=10, strength=0.1, quality="final", size=size, threads=threads)
     style = replace(strong_adapter(base), swatch=small)

@@ -189,6 +189,12 @@ def test_stage_one_alone(base):
     assert style.report["complementary"] == []
 
 
+def test_checkpointing_learns_the_same(base, trained):
+    style = train_style(base, SOURCE, replace(CONFIG, checkpointing=True))
+    for kind, losses in trained[0].report["losses"].items():
+        assert style.report["losses"][kind] == pytest.approx(losses, rel=1e-4)
+
+
 def test_choosing_blocks_needs_the_analysis(base):
     with pytest.raises(ValueError, match="analysis_steps"):
         train_style(base, SOURCE, replace(CONFIG, block_choice="gap", analysis_steps=0))

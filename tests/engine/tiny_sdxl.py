@@ -71,7 +71,11 @@ def save_tiny_sdxl(folder: Path, seed: int = 0, *, described: bool = True) -> Pa
         CLIPTextModel(text(TEXT)).save_pretrained(folder / "text_encoder")
         CLIPTextModelWithProjection(text(SECOND)).save_pretrained(folder / "text_encoder_2")
         EulerDiscreteScheduler(
-            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", timestep_spacing="leading", steps_offset=1
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            timestep_spacing="leading",
+            steps_offset=1,
         ).save_pretrained(folder / "scheduler")
         for name in ("tile", "edge"):
             net = ControlNetModel.from_unet(unet, conditioning_channels=3)

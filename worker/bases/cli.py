@@ -16,6 +16,7 @@ from backend.core.config import get_settings
 
 if TYPE_CHECKING:
     from worker.bases.store import Report
+    from worker.runtime import Runtime
 
 base_app = typer.Typer(help="Base models: what there is, and getting others.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="As `hoop base list` calls it.")]
@@ -75,6 +76,8 @@ def fetch(
     console.print(f"{entry.title} is in {folder}.")
     if entry.purpose == "styles" and settings.base != name:
         console.print(f"To make it the default: HOOP_BASE={name}")
+    if entry.purpose == "designs" and settings.design_base != name:
+        console.print(f"To let it draw the flat designs of photos: HOOP_DESIGN_BASE={name}")
 
 
 @base_app.command()
@@ -98,20 +101,33 @@ def check(
         console.print(f"{entry.title} is not whole. Get what is missing with: hoop base fetch {name}")
         raise typer.Exit(1)
     console.print(f"{entry.title} is whole: {found.files} fetched files, {found.bytes / 1e9:.2f} GB.")
-    if entry.purpose == "styles":
-        from worker.runtime import Runtime
+    from worker.runtime import Runtime
 
-        runtime = Runtime(settings)
-        console.print(f"On this machine: {runtime.describe(name)}")
-        if draw:
-            with runtime.base(name) as base:
-                from worker.engine.config import render_config
-                from worker.engine.drawing import imagine
+    runtime = Runtime(settings)
+    console.print(f"On this machine: {runtime.describe(name)}")
+    if draw:
+        if entry.purpose == "styles":
+            _draw_something(runtime, name)
+        else:
+            _draw_design(runtime, name)
+        console.print("It draws.")
 
-                side = max(base.size_multiple, base.info.resolution // 4)
-                config = render_config("flat", small=False, steps=2, size=side, guidance=1.0)
-                imagine(base, "a red fox", [0], config)
-            console.print("It draws.")
+
+def _draw_something(runtime: Runtime, name: str) -> None:
+    with runtime.base(name) as base:
+        from worker.engine.config import render_config
+        from worker.engine.drawing import imagine
+
+        side = max(base.size_multiple, base.info.resolution // 4)
+        imagine(base, "a red fox", [0], render_config("flat", small=False, steps=2, size=side, guidance=1.0))
+
+
+def _draw_design(runtime: Runtime, name: str) -> None:
+    from PIL import Image
+
+    from worker.engine.pairs.diffusion import DesignConfig, draw_design
+
+    draw_design(Image.new("RGB", (256, 256), "red"), runtime.designs_of(name), 42, config=DesignConfig(steps=2))
 
 
 @base_app.command()
@@ -130,7 +146,7 @@ def add(
 
     settings = get_settings()
     model, path = entry_of(settings, like), checkpoint.expanduser().absolute()
-    kept = model.model_dump(include={"resolution", "style_blocks", "style_word", "dtype", "pair_builder"})
+    kept = model.model_dump(include={"resolution", "style_blocks", "style_word", "dtype", "pair_builder", "few_steps"})
     kept |= {"short_of_memory": model.short_of_memory, "title": title or name, "licence": licence}
     if path.is_dir():
         parts = {part: given for part, given in model.parts.items() if part.startswith("control")}

@@ -119,6 +119,8 @@ def digest_of(path: Path) -> str:
 def _local_name(name: str, part: Part, names: Sequence[str]) -> str | None:
     """Where a repository's file goes within its part, or ``None`` if it is not needed."""
     within, _, file = name.rpartition("/")
+    if part.file:
+        return file if name == part.file else None
     if (within not in part.folders) if part.folders else within:
         return None
     if not file.endswith(_MODEL_FILES) or file.startswith(_OTHER_LIBRARIES):

@@ -10,11 +10,11 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from backend.core.bases import INFO_FILE, BaseEntry, folder_of, registry
+from backend.core.bases import INFO_FILE, BaseEntry, FewSteps, Part, folder_of, registry
 from backend.core.config import Settings
 from backend.core.errors import InvalidInput
 from backend.jobs.problems import BaseUnavailable
@@ -23,9 +23,16 @@ from worker.bases.hub import HubFile, digest_of, download, listed
 RECORD: Final = "fetched.json"
 _WAITING: Final = "fetching"
 """In a base's folder: files on their way."""
+_FEW_STEPS: Final = "few_steps"
+"""In a base's folder: what speeds it up, which it also works without."""
 _SPARE: Final = 1.05
 """Times the files' size that must be free on the disk."""
-_NEEDED: Final = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
+_TEXT: Final = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
+_NEEDED: Final = {
+    "styles": ("unet", "vae", *_TEXT, "scheduler"),
+    "designs": ("transformer", "vae", *_TEXT, "scheduler", "control_tile", "control_edge"),
+}
+"""Parts that a base of each purpose is nothing without."""
 
 Report = Callable[[int, int, str], None]
 """Called with (bytes done, bytes in all, the file at hand)."""
@@ -91,12 +98,16 @@ def fetch(settings: Settings, name: str, report: Report) -> Path:
         _write_record(folder, record)
         done += file.size
         report(done, total, file.path)
+    few_steps = _few_steps(settings, entry)
+    if few_steps is not None and few_steps.folder is not None:
+        (folder / _FEW_STEPS).mkdir(exist_ok=True)
+        shutil.copy2(few_steps.folder / few_steps.file, folder / _FEW_STEPS)
     for part, given in entry.parts.items():
         if given.folder is not None:
             shutil.copytree(given.folder, folder if part == "base" else folder / part, dirs_exist_ok=True)
     if entry.purpose == "styles":
         _complete(entry, folder)
-    _describe(entry, name, folder, record)
+    _describe(entry, name, folder, record, few_steps)
     shutil.rmtree(folder / _WAITING, ignore_errors=True)
     return folder
 
@@ -121,8 +132,7 @@ def check(settings: Settings, name: str, report: Report) -> Finding:
             damaged.append(path)
         done += file.size
     report(total, total, "")
-    if entry.purpose == "styles":
-        missing += [part for part in _NEEDED if not (folder / part).is_dir()]
+    missing += [part for part in _NEEDED[entry.purpose] if not (folder / part).is_dir()]
     return Finding(len(record), total, tuple(missing), tuple(damaged))
 
 
@@ -130,6 +140,9 @@ def _check_sources(entry: BaseEntry) -> None:
     for given in entry.parts.values():
         if given.folder is not None and not given.folder.is_dir():
             raise InvalidInput(f"There is no folder {given.folder}, which the list of base models names.")
+    fast = entry.few_steps
+    if fast is not None and fast.folder is not None and not (fast.folder / fast.file).is_file():
+        raise InvalidInput(f"There is no {fast.folder / fast.file}, which the list of base models names.")
     if entry.file is not None and not entry.file.is_file():
         raise InvalidInput(f"There is no checkpoint {entry.file}, which the list of base models names.")
 
@@ -137,12 +150,19 @@ def _check_sources(entry: BaseEntry) -> None:
 def _wanted(settings: Settings, entry: BaseEntry, folder: Path, record: dict[str, HubFile]) -> list[HubFile]:
     """The files of all parts, as the hub lists them; without the hub as they were fetched."""
     # A single-file checkpoint brings weights alone; what tells how to read them is the like of it.
-    parts = (entry_of(settings, entry.like).parts if entry.like else {}) | entry.parts
+    parts: dict[str, Part] = {}
+    for one in (entry_of(settings, entry.like), entry) if entry.like else (entry,):
+        parts.update({str(part): given for part, given in one.parts.items()})
+    few_steps = _few_steps(settings, entry)
+    if few_steps is not None:
+        parts[_FEW_STEPS] = few_steps
     found = []
     for part, given in parts.items():
         if not given.repo:
             continue
         known = [file for file in record.values() if file.repo == given.repo]
+        if settings.offline and not known and part == _FEW_STEPS:
+            continue
         if settings.offline and not known:
             raise BaseUnavailable(
                 f"{given.repo} is not on this computer, and Hoop is set never to ask a model hub (HOOP_OFFLINE). Fetch "
@@ -155,6 +175,11 @@ def _wanted(settings: Settings, entry: BaseEntry, folder: Path, record: dict[str
         inside = entry.file is not None and part not in entry.parts and part in ("base", "vae")
         found += [file for file in files if not (inside and file.path.endswith(".safetensors"))]
     return found
+
+
+def _few_steps(settings: Settings, entry: BaseEntry) -> FewSteps | None:
+    """A base's speed-up, or that of the base that it is like."""
+    return entry.few_steps or (entry_of(settings, entry.like).few_steps if entry.like else None)
 
 
 def _is_here(folder: Path, file: HubFile, record: dict[str, HubFile]) -> bool:
@@ -181,14 +206,23 @@ def _complete(entry: BaseEntry, folder: Path) -> None:
         raise InvalidInput(str(error)) from error
 
 
-def _describe(entry: BaseEntry, name: str, folder: Path, record: dict[str, HubFile]) -> None:
+def _describe(entry: BaseEntry, name: str, folder: Path, record: dict[str, HubFile], given: FewSteps | None) -> None:
     """Writes `hoop.json`, by which the engine knows the base."""
-    from worker.engine.base_info import PAPER_STYLE_BLOCKS, BaseInfo  # noqa: PLC0415
+    from worker.engine.base_info import PAPER_STYLE_BLOCKS, BaseInfo, FewStepsInfo  # noqa: PLC0415
 
+    few_steps = (
+        None
+        if given is None
+        else FewStepsInfo(given.file.rpartition("/")[2], given.sampler, given.steps, given.guidance)
+    )
     if (folder / INFO_FILE).exists():
+        # A base that was fetched before it had a speed-up, or with other numbers for it.
+        if entry.purpose == "styles" and (info := BaseInfo.read(folder)).few_steps != few_steps:
+            replace(info, few_steps=few_steps).write(folder)
         return
     if entry.purpose != "styles":
-        (folder / INFO_FILE).write_text(json.dumps({"name": name, "licence": entry.licence}) + "\n", encoding="utf-8")
+        said = {"name": name, "licence": entry.licence, "resolution": entry.resolution}
+        (folder / INFO_FILE).write_text(json.dumps(said) + "\n", encoding="utf-8")
         return
     weights = sorted((folder / "unet").glob("*.safetensors"))
     known = [record[f"unet/{path.name}"].sha256 for path in weights if f"unet/{path.name}" in record]
@@ -201,6 +235,7 @@ def _describe(entry: BaseEntry, name: str, folder: Path, record: dict[str, HubFi
         resolution=entry.resolution,
         style_blocks=entry.style_blocks or PAPER_STYLE_BLOCKS,
         style_word=entry.style_word,
+        few_steps=few_steps,
     ).write(folder)
 
 

@@ -24,6 +24,20 @@ from torch import Tensor, nn
 from worker.engine.bases import Base
 from worker.engine.checkpoint import Snapshot
 from worker.engine.quilt import Swatch
+from worker.engine.swap import AdapterError, Layers, WeightSwap
+
+__all__ = [
+    "TARGETS",
+    "TOKENS",
+    "Adapter",
+    "AdapterError",
+    "TrainingLora",
+    "applied",
+    "blocks_of",
+    "style_on",
+    "style_read",
+    "training_lora",
+]
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 """The layers of every attention layer that get a LoRA."""
@@ -34,10 +48,6 @@ TOKENS = "reference_tokens"
 _SWATCH = "swatch"
 _ADAPTER = "default"
 _KEY = re.compile(r"unet\.(?P<layer>.+)\.lora_(?P<side>[AB])\.weight")
-
-
-class AdapterError(ValueError):
-    """A file that is no style adapter, or one for another base."""
 
 
 @dataclass(frozen=True)
@@ -122,41 +132,45 @@ class Adapter:
 def applied(unet: nn.Module, adapter: Adapter | None, scale: float = 1.0) -> Iterator[None]:
     """Inside, the UNet's weights are W + scale * B A; afterwards they are bit for bit what they were.
 
-    Merging costs a few milliseconds once; a LoRA beside the weights would cost every step.
-
     Raises:
         AdapterError: the UNet has no such layers or they have other sizes.
     """
-    if adapter is None or scale == 0:
+    with WeightSwap(unet).on(*([] if adapter is None else [(adapter.layers, scale)])):
         yield
-        return
-    planned: list[tuple[Tensor, Tensor]] = []
-    for name, (a, b) in adapter.layers.items():
-        try:
-            layer = unet.get_submodule(name)
-        except AttributeError:
-            raise AdapterError(f"the style belongs to another base: it has no layer {name}") from None
-        linear: Any = getattr(layer, "base_layer", layer)  # below a live LoRA
-        weight: Tensor = linear.weight
-        if weight.shape != (b.shape[0], a.shape[1]):
-            raise AdapterError(f"the style belongs to another base: its layer {name} has another size")
-        planned.append((weight.data, (b.to(weight.device).float() @ a.to(weight.device).float()) * scale))
-    originals = [weight.clone() for weight, _ in planned]
-    try:
-        for weight, change in planned:
-            weight.copy_(weight.float() + change)
-        yield
-    finally:
-        for (weight, _), original in zip(planned, originals, strict=True):
-            weight.copy_(original)
 
 
 @contextmanager
-def style_on(base: Base, adapter: Adapter | None) -> Iterator[None]:
+def style_on(base: Base, adapter: Adapter | None, also: Sequence[Layers] = ()) -> Iterator[None]:
     """Inside, the base draws in the adapter's style, its prompts routed to the adapter's own style blocks.
+
+    Args:
+        base: whose :attr:`~worker.engine.bases.Base.swap` says whether the style stays on the weights afterwards.
+        adapter: the style; ``None``: the plain base.
+        also: further LoRAs that lie on the weights beside it.
 
     Raises:
         AdapterError: the style belongs to another base, or to another version of this one.
+    """
+    parts = [(layers, 1.0) for layers in ([] if adapter is None else [adapter.layers]) + [*also]]
+    with style_read(base, adapter), base.style_blocks(blocks_of(base, adapter)), base.swap.on(*parts):
+        yield
+
+
+def blocks_of(base: Base, adapter: Adapter | None) -> tuple[str, ...]:
+    """The style blocks of a style, or the base's."""
+    return (
+        base.info.style_blocks
+        if adapter is None
+        else tuple(adapter.manifest.get("style_blocks", base.info.style_blocks))
+    )
+
+
+@contextmanager
+def style_read(base: Base, adapter: Adapter | None) -> Iterator[None]:
+    """Inside, the base words its prompts as the style wants them, without the style's being on the weights.
+
+    Raises:
+        AdapterError: the style belongs to another version of this base.
     """
     manifest = {} if adapter is None else adapter.manifest
     learnt_on, info = manifest.get("base", {}), base.info
@@ -165,13 +179,11 @@ def style_on(base: Base, adapter: Adapter | None) -> Iterator[None]:
             f"This style was learnt with version {learnt_on['version']} of the base model {info.name}, and version "
             f"{info.version} is in use now. Please let Hoop learn it again from its photo; the old one is kept."
         )
-    blocks = tuple(manifest.get("style_blocks", info.style_blocks))
     tokens = manifest.get(TOKENS)
-    read = None if tokens is None else torch.tensor([tokens])
     # A style from elsewhere may go by another word than the base's own.
     base.info = replace(info, style_word=manifest.get("style_word", info.style_word))
     try:
-        with base.style_blocks(blocks), base.reference_tokens(read), applied(base.unet, adapter):
+        with base.reference_tokens(None if tokens is None else torch.tensor([tokens])):
             yield
     finally:
         base.info = info
@@ -183,6 +195,7 @@ class TrainingLora:
     Attributes:
         parameters: all of it, by name, in the UNet's order.
         style: the names of theta_e.
+        revisions: how often what is outside of theta_e and how often theta_e was changed.
     """
 
     def __init__(self, unet: nn.Module, style_blocks: Sequence[str]) -> None:
@@ -201,11 +214,22 @@ class TrainingLora:
                 self.parameters[f"{name}.lora_{side}.weight"] = weight
         prefixes = tuple(f"{block}." for block in style_blocks)
         self.style = tuple(name for name in self.parameters if name.startswith(prefixes))
+        self.revisions = [0, 0]
+
+    def changed(self, *, style_only: bool) -> None:
+        """To be told of every change to the parameters: what was made from them is stale now."""
+        self.revisions[1] += 1
+        self.revisions[0] += not style_only
 
     @property
     def style_parameters(self) -> list[nn.Parameter]:
         """theta_e."""
         return [self.parameters[name] for name in self.style]
+
+    @property
+    def active(self) -> bool:
+        """False inside :meth:`off`."""
+        return bool(self._active)
 
     @contextmanager
     def off(self) -> Iterator[None]:
@@ -230,6 +254,7 @@ class TrainingLora:
         """Takes theta_a from :meth:`state`."""
         for name, parameter in self.parameters.items():
             parameter.copy_(state[name])
+        self.changed(style_only=False)
 
 
 @contextmanager

@@ -23,6 +23,21 @@ class BaseError(Exception):
 
 
 @dataclass(frozen=True)
+class FewStepsInfo:
+    """What ``hoop.json`` says about a base's speed-up LoRA.
+
+    Attributes:
+        file: in the base's folder ``few_steps``.
+        sampler, steps, guidance: what it was distilled for.
+    """
+
+    file: str
+    sampler: str = "lcm"
+    steps: int = 4
+    guidance: float = 1.0
+
+
+@dataclass(frozen=True)
 class BaseInfo:
     """What ``hoop.json`` says about a base.
 
@@ -37,6 +52,7 @@ class BaseInfo:
         crop_conditioning: trained with the true crop in its time ids; otherwise they always say "whole image".
         draws_words: knows things by their words; otherwise a brief is given a drawing first, see
             :mod:`worker.engine.briefs`.
+        few_steps: its speed-up, see :mod:`worker.engine.few_steps`; not every base has one.
     """
 
     name: str
@@ -50,6 +66,7 @@ class BaseInfo:
     split_prompts: bool = False
     crop_conditioning: bool = False
     draws_words: bool = True
+    few_steps: FewStepsInfo | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -64,6 +81,8 @@ class BaseInfo:
             for key in ("style_blocks", "edge_thresholds"):
                 if key in values:
                     values[key] = tuple(values[key])
+            if values.get("few_steps") is not None:
+                values["few_steps"] = FewStepsInfo(**values["few_steps"])
             return cls(**values)
         except FileNotFoundError:
             raise BaseError(f"{folder} is no base model: it has no {INFO_FILE}") from None

@@ -63,6 +63,8 @@ class TrainConfig:
         control_tile, control_edge: how much of the pair's own control is given in training; 0: none, the paper's way.
         warm_start: in place of the style prompt the style blocks read what the base's reference reader sees in the
             embroidery, in training and ever after: a start from which less is left to learn. For bases that have one.
+        checkpointing: keep fewer activations and compute them anew in the backward pass, for cards with little memory;
+            the same numbers.
         optimiser: ``paper`` shares one AdamW among the three updates; ``separate`` gives each its own moments.
         generated_weight, contrastive_weight: of the generated pair's loss and of the contrastive loss.
         block_choice: ``base`` takes the base's style blocks, ``all`` all, names with commas between them those blocks;
@@ -90,6 +92,7 @@ class TrainConfig:
     control_tile: float = 0.0
     control_edge: float = 0.0
     warm_start: bool = False
+    checkpointing: bool = False
     optimiser: Literal["paper", "separate"] = "paper"
     generated_weight: float = 0.1
     contrastive_weight: float = 1e-4
@@ -177,13 +180,15 @@ class RenderConfig:
         guidance: classifier-free guidance; at 1 the base runs once a step instead of twice.
         control_edge, control_tile: weights of the two control branches; 0 skips one.
         colour_fix: take lightness from the result and colour from the design.
-        sampler: ``ddim``, ``euler`` or ``dpm`` (multistep DPM-Solver++).
+        sampler: ``ddim``, ``euler`` or ``dpm`` (multistep DPM-Solver++); ``lcm`` and ``tcd`` for bases sped up for
+            them (:mod:`worker.engine.few_steps`).
         route: style blocks read the style prompt and the others the plain one, as in training; off: all read the
             style prompt, the paper's inference.
         size: pixels of the result's side; ``None``: the base's resolution, and twice that for a final.
         preview_every: steps between intermediate pictures; 0: none. A final shows its draft instead.
         quality: ``draft`` draws once. ``final`` draws a draft at the base's resolution, which is shown at once, and
             then, in tiles, the picture at ``size``; see :meth:`worker.engine.infer.Renderer.render`.
+        few_steps: a draft may be drawn in the few steps of a base's speed-up, if it has one and the style bears it.
         threads: of a final. ``same``: as many across the motif as in the draft, drawn with more pixels. ``finer``: as
             many pixels wide as in the draft, so more across the motif. ``sample``: whichever is nearer to the sample
             that the style was learnt from.
@@ -206,12 +211,13 @@ class RenderConfig:
     control_edge: float = 0.5
     control_tile: float = 0.5
     colour_fix: bool = True
-    sampler: Literal["ddim", "euler", "dpm"] = "ddim"
+    sampler: Literal["ddim", "euler", "dpm", "lcm", "tcd"] = "ddim"
     route: bool = False
     negative_prompt: str = "lowres, bad anatomy, cropped, worst quality, low quality"
     size: int | None = None
     preview_every: int = 0
     quality: Literal["draft", "final"] = "draft"
+    few_steps: bool = True
     threads: Literal["sample", "same", "finer"] = "sample"
     refine_steps: int = 4
     refine_strength: float = 0.35

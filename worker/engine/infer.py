@@ -8,88 +8,31 @@ A final is drawn twice: a draft at the base's resolution, for eyes that wait, th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from worker.engine.adapter import Adapter, style_on
-from worker.engine.bases import Base, tensor_to_image
+from worker.engine.bases import Base
 from worker.engine.briefs import draw_brief, similar_things
 from worker.engine.colour import Bool, to_float
 from worker.engine.config import RenderConfig, render_config
 from worker.engine.cutout import lift_motif
 from worker.engine.design import DEFAULT_GROUND
-from worker.engine.drawing import imagine, lay, sew, size_of
+from worker.engine.drawing import size_of
+from worker.engine.few_steps import speed_up_for
 from worker.engine.ground import find_ground
+from worker.engine.many import Order, patches_of_many
 from worker.engine.notices import Notice
 from worker.engine.place import place_patch
-from worker.engine.prepare import PreparedDesign, prepare_design
+from worker.engine.prepare import PreparedDesign
 from worker.engine.progress import NullProgress, Progress
-from worker.engine.quilt import Laid, Swatch, lay_finely
-from worker.engine.sampling import passes, tiling
-from worker.engine.seeds import variation_seed
+from worker.engine.render_work import BATCH, RenderWork
+from worker.engine.requests import GarmentPlacement, RenderedImage, RenderRequest
 
-BATCH = 4
-"""Variations drawn at once: beyond this a CPU gains nothing and memory grows."""
-
-
-@dataclass(frozen=True)
-class GarmentPlacement:
-    """Where on which garment, as :func:`worker.engine.place.place_patch` takes it."""
-
-    garment: Image.Image
-    placement: object
-    width_mm: float | None = None
-
-
-@dataclass(frozen=True)
-class RenderRequest:
-    """What to render.
-
-    Attributes:
-        design: a picture, RGB or RGBA; or
-        brief: a few words, such as "a red fox".
-        config: every number; see :func:`worker.engine.config.render_config`.
-        variations: pictures wanted; the i-th has the seed ``seed + i`` and is what that seed alone gives.
-        garment: where to show the result, if anywhere.
-    """
-
-    design: Image.Image | None = None
-    brief: str | None = None
-    config: RenderConfig = field(default_factory=RenderConfig)
-    variations: int = 1
-    seed: int = 0
-    garment: GarmentPlacement | None = None
-
-    def __post_init__(self) -> None:
-        if (self.design is None) == (not (self.brief or "").strip()):
-            raise ValueError("a render needs either a design or a brief")
-        if self.variations < 1:
-            raise ValueError("a render needs at least one variation")
-
-
-@dataclass(frozen=True)
-class RenderedImage:
-    """One variation.
-
-    Attributes:
-        patch: the embroidery on its cloth, RGB.
-        cutout: the embroidery alone, RGBA.
-        garment: the garment with it, if one was given.
-        design: the prepared design that was drawn, if one was given.
-        warnings: what will not sew well.
-    """
-
-    index: int
-    seed: int
-    patch: Image.Image
-    cutout: Image.Image
-    garment: Image.Image | None = None
-    design: Image.Image | None = None
-    warnings: tuple[Notice, ...] = ()
+__all__ = ["BATCH", "GarmentPlacement", "RenderRequest", "RenderedImage", "Renderer", "cut_out"]
 
 
 def _finer_threads(base: Base, adapter: Adapter | None, config: RenderConfig) -> bool:
@@ -132,18 +75,66 @@ class Renderer:
         """
         progress = progress or NullProgress()
         progress.update("prepare", 0, 1)
+        order, notices = self._order(adapter, request, progress)
+        progress.update("prepare", 1, 1)
+        with style_on(self.base, adapter, [] if order.speed_up is None else [order.speed_up.layers]):
+            patches = order.work.patches()
+        progress.update("decode", len(patches), len(patches))
+        finished = self._finished(order.work.prepared, request, order.work.seeds, patches, progress)
+        return [replace(image, warnings=(*image.warnings, *notices)) for image in finished]
+
+    def render_many(
+        self,
+        requests: Sequence[tuple[Adapter | None, RenderRequest]],
+        progress: Progress | None = None,
+        batch: int = BATCH,
+    ) -> list[list[RenderedImage]]:
+        """Renders several requests at once, each in its own style, and gives what :meth:`render` gives for each alone.
+
+        Drawings with the same numbers, of the same size, are made in batches of several styles
+        (:mod:`worker.engine.many`); others are made beside them. The queue stays one job a worker: this is for callers
+        who have several requests at hand.
+
+        Args:
+            requests: each with its style, if any.
+            progress: stages prepare, diffuse, decode and place over all of them; no previews.
+            batch: drawings of the base's size made at once.
+
+        Raises:
+            AdapterError: a style belongs to another base.
+            PlacementOutsideError: a placement does not lie on its garment.
+            Canceled: the caller's progress asked to stop.
+        """
+        progress = progress or NullProgress()
+        begun = []
+        for index, (adapter, request) in enumerate(requests):
+            progress.update("prepare", index, len(requests))
+            begun.append(self._order(adapter, request, progress))
+        progress.update("prepare", len(requests), len(requests))
+        orders = [order for order, _ in begun]
+        patches = patches_of_many(self.base, orders, progress, batch)
+        count = sum(len(one) for one in patches)
+        progress.update("decode", count, count)
+        rendered = []
+        for (_, request), (order, notices), made in zip(requests, begun, patches, strict=True):
+            finished = self._finished(order.work.prepared, request, order.work.seeds, made, progress)
+            rendered.append([replace(image, warnings=(*image.warnings, *notices)) for image in finished])
+        return rendered
+
+    def _order(
+        self, adapter: Adapter | None, request: RenderRequest, progress: Progress
+    ) -> tuple[Order, tuple[Notice, ...]]:
+        """What is drawn for a request, and what to say about that."""
         # The style was learnt on its own cloth; sewn on it a design is nearest to what the adapter knows.
         ground = DEFAULT_GROUND if adapter is None else adapter.manifest.get("ground_rgb", DEFAULT_GROUND)
         request, notices = self._with_drawing(request, ground)
+        speed_up = speed_up_for(self.base, adapter, request.config)
+        if speed_up is not None:
+            request = replace(request, config=speed_up.numbers(request.config))
         finer = _finer_threads(self.base, adapter, request.config)
         swatch = None if adapter is None else adapter.swatch
-        work = _Work(self.base, request, ground, progress, swatch, finer=finer)
-        progress.update("prepare", 1, 1)
-        with style_on(self.base, adapter):
-            patches = work.patches()
-        progress.update("decode", len(patches), len(patches))
-        finished = self._finished(work.prepared, request, work.seeds, patches, progress)
-        return [replace(image, warnings=(*image.warnings, *notices)) for image in finished]
+        work = RenderWork(self.base, request, ground, progress, swatch, finer=finer)
+        return Order(adapter, work, speed_up), notices
 
     def _with_drawing(
         self, request: RenderRequest, ground: Sequence[float]
@@ -207,140 +198,6 @@ class Renderer:
             )
         if request.garment is not None:
             progress.update("place", len(patches), len(patches))
-
-
-class _Work:
-    """One request on its way to patches: which drawings it takes, and how far they are.
-
-    Attributes:
-        seeds: one a variation.
-        prepared: the design at the result's size; from a brief ``None``.
-    """
-
-    def __init__(
-        self,
-        base: Base,
-        request: RenderRequest,
-        ground: Sequence[float],
-        progress: Progress,
-        swatch: Swatch | None,
-        *,
-        finer: bool,
-    ) -> None:
-        self.base, self.progress, self.brief, self.swatch = base, progress, request.brief or "", swatch
-        self.design, self.ground = request.design, ground
-        self.coarse: dict[int, Laid] = {}
-        self.seeds = [variation_seed(request.seed, index) for index in range(request.variations)]
-        size = size_of(base, request.config)
-        if swatch is None:
-            request = replace(request, config=request.config.without_stitches())
-        self.twice = request.config.quality == "final" and size > base.info.resolution
-        # Finer threads can only come from the design; a brief has none.
-        self.finer = finer and self.twice and request.design is not None
-        self.final = replace(request.config, size=size)
-        self.draft = replace(self.final, size=base.info.resolution, preview_every=0) if self.twice else self.final
-        if self.twice and self.final.lay_stitches and request.design is not None:
-            scale = 1 if self.finer else size / base.info.resolution
-            held = {name: scale * getattr(self.final, name) for name in ("hold_lightness", "laid_hold")}
-            self.final = replace(self.final, preview_every=0, **held)
-        elif self.twice and not self.finer:
-            count, strength = self.final.refine_steps, self.final.refine_strength
-            self.final = replace(
-                self.final,
-                steps=max(count, round(count / strength)),
-                strength=strength,
-                guidance=self.final.refine_guidance,
-                hold_lightness=self.final.refine_hold * size / base.info.resolution,
-            )
-        self.small = self.prepared = None
-        if request.design is not None:
-            self.small = self.prepared = prepare_design(request.design, size_of(base, self.draft), ground_rgb=ground)
-            if self.twice:
-                large = prepare_design(request.design, size, ground_rgb=ground)
-                # What is too thin to sew depends on how wide the threads are.
-                self.prepared = large if self.finer else replace(large, warnings=self.small.warnings)
-        self.done, self.total = 0, self._runs()
-
-    def patches(self) -> list[Image.Image]:
-        """Every variation's picture, RGB, at the result's size."""
-        # Finer threads are drawn from the design: one draft, to look at, is enough.
-        drafts = self._drafts(self.seeds[:1] if self.finer else self.seeds)
-        if not self.twice:
-            return drafts
-        self.progress.preview(drafts[0])
-        # One at a time: a picture of this size has as many pixels as a batch of drafts.
-        return [self._larger(seed, drafts[index : index + 1]) for index, seed in enumerate(self.seeds)]
-
-    def _drafts(self, seeds: list[int]) -> list[Image.Image]:
-        pictures: list[Image.Image] = []
-        for begin in range(0, len(seeds), BATCH):
-            part = seeds[begin : begin + BATCH]
-            report = self._report(self.draft, len(part), show=begin == 0)
-            if self.small is None:
-                pictures += imagine(self.base, self.brief, part, self.draft, report)
-            else:
-                designs = [self.small.design]
-                laid = lay(self.draft, self.swatch, designs, part, [self.small.mask])
-                self.coarse.update(zip(part, laid, strict=False))
-                if laid and begin == 0:
-                    self.progress.preview(laid[0].picture)
-                pictures += sew(self.base, designs, part, self.draft, "", report, laid=laid)
-        return pictures
-
-    def _larger(self, seed: int, draft: list[Image.Image]) -> Image.Image:
-        designs = [] if self.prepared is None else [self.prepared.design]
-        size = (self.final.size or 0,) * 2
-        report = self._report(self.final, 1, show=False)
-        if laid := self._laid(seed):
-            return sew(self.base, designs, [seed], self.final, self.brief, report, laid=laid)[0]
-        enlarged = [] if self.finer else [picture.resize(size, Image.Resampling.LANCZOS) for picture in draft]
-        return sew(self.base, designs, [seed], self.final, self.brief, report, enlarged)[0]
-
-    def _laid(self, seed: int) -> list[Laid]:
-        """The design at the final's size with stitches on it, as wide as in the draft or twice that."""
-        if self.prepared is None or self.small is None or self.swatch is None:
-            return []
-        if self.finer:
-            return lay(self.final, self.swatch, [self.prepared.design], [seed], [self.prepared.mask])
-        if (coarse := self.coarse.get(seed)) is None:
-            return []
-        twice, size = self.twice_design(), self.prepared.design.size
-        fine = lay_finely(self.swatch, coarse, twice.design, twice.mask)
-        if fine.picture.size == size:
-            return [fine]
-        pictures = {name: getattr(fine, name).resize(size, Image.Resampling.LANCZOS) for name in ("picture", "colours")}
-        return [replace(fine, **pictures)]
-
-    def twice_design(self) -> PreparedDesign:
-        """The design with twice the draft's pixels a side, whatever the final's size."""
-        if self.prepared is None or self.small is None or self.design is None:
-            raise ValueError("there is no design")
-        twice = 2 * self.small.design.width
-        if self.prepared.design.width == twice:
-            return self.prepared
-        return prepare_design(self.design, twice, ground_rgb=self.ground)
-
-    def _runs(self) -> int:
-        """Runs of the UNet on one window that the whole work takes."""
-        drafts = 1 if self.finer else len(self.seeds)
-        steps = self.draft.steps if self.small is None else passes(self.draft)
-        runs = drafts * steps * self._windows(self.draft)
-        return runs + (len(self.seeds) * passes(self.final) * self._windows(self.final) if self.twice else 0)
-
-    def _windows(self, config: RenderConfig) -> int:
-        return len(tiling(self.base, size_of(self.base, config) // self.base.downscale))
-
-    def _report(self, config: RenderConfig, count: int, *, show: bool) -> Callable[[int, int, Tensor], None]:
-        """The callback of one batch of drawings."""
-        begin, weight = self.done, count * self._windows(config)
-
-        def report(done: int, steps: int, clean: Tensor) -> None:
-            self.done = begin + weight * done
-            self.progress.update("diffuse", self.done, self.total)
-            if show and config.preview_every and done < steps and done % config.preview_every == 0:
-                self.progress.preview(tensor_to_image(self.base.decode_latents(clean[:1]))[0])
-
-        return report
 
 
 def cut_out(patch: Image.Image, mask: Bool | None) -> Image.Image:

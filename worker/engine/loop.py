@@ -23,6 +23,7 @@ from worker.engine.complement import GeneratedPair, complementary_pairs
 from worker.engine.config import RenderConfig, TrainConfig, render_config
 from worker.engine.drawing import lay, sew
 from worker.engine.drawings import Colour
+from worker.engine.heap import kept_heap
 from worker.engine.pairs import Pair, build_pair
 from worker.engine.prepare import prepare_reference
 from worker.engine.progress import Progress, StageClock
@@ -31,6 +32,7 @@ from worker.engine.sampling import control_of
 from worker.engine.seeds import generator
 from worker.engine.stage_one import TrainingPair, Updates, Wording, draw_batch, modulation_steps, motif_windows
 from worker.engine.stage_two import contrastive_step
+from worker.engine.training_unet import TrainingUNet
 
 CHECKPOINT = "training.safetensors"
 """Name of the blob in the checkpoint store."""
@@ -110,6 +112,8 @@ class Training:
 
     def __post_init__(self) -> None:
         self.updates = Updates(self.lora, self.config)
+        checkpointing = self.config.checkpointing or "checkpointing" in self.base.savings
+        self.unet = TrainingUNet(self.base, self.lora, checkpointing=checkpointing)
         identity = (self.config.as_json(), self.base.info.name, self.base.info.version)
         digests = [material.digest for material in (self.material, *self.also)]
         self.fingerprint = hashlib.sha256(json.dumps([*identity, *digests, self.lora.style]).encode()).hexdigest()
@@ -122,13 +126,13 @@ class Training:
         if config.preview_every and self.step == 0 and (laid or config.warm_start):
             # Something to see seconds after the photo.
             self._preview()
-        with self.clock.stage("stage_one"):
+        with self.clock.stage("stage_one"), kept_heap():
             self._steps("stage_one", config.stage_one_steps)
         if config.total_steps <= config.stage_one_steps:
             return
         with self.clock.stage("complement"):
             self._complement()
-        with self.clock.stage("stage_two"):
+        with self.clock.stage("stage_two"), kept_heap():
             others = [
                 training_pair(self.base, item.embroidery, item.design, item.caption, config) for item in self.generated
             ]
@@ -148,9 +152,9 @@ class Training:
                 chosen.append((others[pick], config.generated_weight))
             batch = draw_batch(self.base, chosen, config, source)
             self.updates.set_rate(config.rate_at(self.step))
-            losses = modulation_steps(self.base, self.updates, batch)
+            losses = modulation_steps(self.unet, self.updates, batch)
             if others:
-                losses |= contrastive_step(self.base, self.lora, self.updates, batch, config.contrastive_weight)
+                losses |= contrastive_step(self.unet, self.lora, self.updates, batch, config.contrastive_weight)
             for kind, loss in losses.items():
                 self.losses[kind].append(loss)
             self.step += 1

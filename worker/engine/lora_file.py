@@ -90,7 +90,8 @@ class RawLora:
         Raises:
             AdapterError: it cannot be read, or it holds something else than a LoRA.
         """
-        if data[:2] == b"PK" or data[:1] == b"\x80":
+        # A safetensors file begins with its header's length, which may be any bytes, and then the header, JSON.
+        if data[8:9] != b"{" and (data[:2] == b"PK" or data[:1] == b"\x80"):
             raise AdapterError(
                 "This is a PyTorch file, which could run a program when it is opened, so Hoop does not open it. Please "
                 "ask for the LoRA as .safetensors."

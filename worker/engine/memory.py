@@ -33,13 +33,13 @@ SAVINGS: Final = {
 """What can be done to need less of a device's memory, each with what it means."""
 
 _TARGETS: Final = ("to_q", "to_k", "to_v", "to_out.0")
-_SPARE: Final = 0.92
+SPARE: Final = 0.92
 """Share of the free memory that is planned with: allocators lose some between blocks."""
-_WORKSPACE: Final = 600e6
+WORKSPACE: Final = 600e6
 """Bytes for CUDA's context and libraries' workspaces."""
 _OPTIMISER_COPIES: Final = 4
 """A float32 parameter, its gradient and AdamW's two moments."""
-_DECODER_BYTES: Final = 3_600.0
+DECODER_BYTES: Final = 3_600.0
 """Bytes at the autoencoder's peak for every pixel that it decodes at once, 16 bits a value: three maps of 256 channels
 at full size and convolutions' workspace."""
 _TILE_SIDE: Final = 512
@@ -60,7 +60,7 @@ class Need:
     @property
     def total(self) -> float:
         """Trainings and renderings take turns."""
-        return self.weights + max(self.training, self.rendering) + _WORKSPACE
+        return self.weights + max(self.training, self.rendering) + WORKSPACE
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Plan:
     @property
     def fits(self) -> bool:
         """Whether that is enough."""
-        return self.need.total <= self.free * _SPARE
+        return self.need.total <= self.free * SPARE
 
     def describe(self) -> str:
         """For people, a sentence or two."""
@@ -106,7 +106,7 @@ def plan(folder: Path, free: float, order: Sequence[str], dtype: torch.dtype, ra
     Raises:
         BaseError: the folder is no base.
     """
-    sizes = {part.name: _weights_of(part) * dtype.itemsize for part in folder.iterdir() if part.is_dir()}
+    sizes = {part.name: weights_of(part) * dtype.itemsize for part in folder.iterdir() if part.is_dir()}
     measured = {False: _kept_by_training(folder, rank, checkpointing=False)}
     chosen: list[str] = []
     for saving in (None, *order):
@@ -128,14 +128,29 @@ def _need(folder: Path, sizes: dict[str, float], training: float, savings: Seque
         for name, size in sizes.items()
         if not (name.startswith("text_encoder") and "text_encoders_aside" in savings)
         and not (name.startswith("control") and "controls_aside" in savings)
+        and name != "few_steps"  # read from the computer's memory when it is put on the weights
     )
     controls = sum(size for name, size in sizes.items() if name.startswith("control"))
     side = min(resolution, _TILE_SIDE) if "vae_tiling" in savings else resolution
-    rendering = side**2 * _DECODER_BYTES + (controls if "controls_aside" in savings else 0)
+    # The original of whatever a style, or a speed-up of the whole UNet, may lie on (:mod:`worker.engine.swap`).
+    originals = sizes["unet"] if "few_steps" in sizes else sizes["unet"] * _style_share(folder)
+    rendering = side**2 * DECODER_BYTES + (controls if "controls_aside" in savings else 0) + originals
     return Need(weights, training, rendering)
 
 
-def _weights_of(folder: Path) -> float:
+def _style_share(folder: Path) -> float:
+    """Share of the UNet's weights that are attention's in its style blocks."""
+    blocks = tuple(f"{block}." for block in BaseInfo.read(folder).style_blocks)
+    with torch.device("meta"):
+        unet: Any = UNet2DConditionModel.from_config(
+            json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
+        )
+    counts = {name: parameter.numel() for name, parameter in unet.named_parameters()}
+    style = sum(count for name, count in counts.items() if ".attn" in name and name.startswith(blocks))
+    return float(style / sum(counts.values()))
+
+
+def weights_of(folder: Path) -> float:
     """Values in a part's safetensors files."""
     total = 0
     for path in folder.glob("*.safetensors"):

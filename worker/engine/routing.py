@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -52,10 +53,11 @@ class PromptRouting:
         self.style_blocks = tuple(style_blocks)
         self._style_hidden: Tensor | None = None
         self._hooks = [
-            blocks[name].register_forward_pre_hook(self._hand_over, with_kwargs=True) for name in self.style_blocks
+            blocks[name].register_forward_pre_hook(partial(self._hand_over, name), with_kwargs=True)
+            for name in self.style_blocks
         ]
 
-    def _hand_over(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _hand_over(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG002
         if self._style_hidden is None:
             return None
         return args, {**kwargs, "encoder_hidden_states": self._style_hidden}

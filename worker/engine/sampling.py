@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    TCDScheduler,
+)
 from PIL import Image
 from torch import Tensor
 
@@ -38,6 +44,26 @@ class Conditions:
     def window(self, top: int, left: int, size: int) -> Conditions:
         """The same for a square window, in latent cells."""
         return self if self.residuals is None else replace(self, residuals=self.residuals.crop(top, left, size))
+
+
+def join_conditions(parts: Sequence[Conditions]) -> Conditions:
+    """Several items' as those of one batch, but for control, which is made of the whole batch's designs.
+
+    Raises:
+        ValueError: they are of different kinds, or their style prompts of different lengths.
+    """
+    styles = [part.style for part in parts if part.style is not None]
+    negatives = [part.negative for part in parts if part.negative is not None]
+    for some in (styles, negatives):
+        if len(some) not in (0, len(parts)):
+            raise ValueError("prompts of different kinds cannot be joined")
+    if len({one.shape[1] for one in styles}) > 1:
+        raise ValueError("a reference and words cannot be read in one batch")
+    return Conditions(
+        Prompts.join([part.prompts for part in parts]),
+        torch.cat(styles) if styles else None,
+        Prompts.join(negatives) if negatives else None,
+    )
 
 
 def conditions(
@@ -73,7 +99,11 @@ _SAMPLERS = {
     "ddim": (DDIMScheduler, {}),
     "euler": (EulerDiscreteScheduler, {}),
     "dpm": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "final_sigmas_type": "zero"}),
+    "lcm": (LCMScheduler, {}),
+    "tcd": (TCDScheduler, {}),
 }
+_NOISY = frozenset({"lcm", "tcd"})
+"""Samplers that add noise again in every step but the last."""
 
 
 def passes(config: RenderConfig) -> int:
@@ -94,6 +124,7 @@ def denoise(
     config: RenderConfig,
     start: Tensor | None = None,
     on_step: Callable[[int, int, Tensor], None] | None = None,
+    sources: Sequence[torch.Generator] = (),
 ) -> Tensor:
     """Runs the sampler; what is larger than the base's side is predicted in tiles (:mod:`worker.engine.tiles`).
 
@@ -104,10 +135,17 @@ def denoise(
         noise: standard normal ``[B, C, h, w]``.
         start: clean latents of the design, batch 1 or B, to dissolve by ``config.strength``; ``None``: from noise.
         on_step: called after each step with (steps done, of how many, the latents the UNet now expects, clean).
+        sources: on the CPU, one an item, of the noise that ``lcm`` and ``tcd`` add between steps.
 
     Returns:
         Clean latents ``[B, C, h, w]``.
+
+    Raises:
+        ValueError: such a sampler was given no sources.
     """
+    noisy = {"generator": [*sources]} if config.sampler in _NOISY else {}
+    if noisy and len(sources) != len(noise):
+        raise ValueError(f"the sampler {config.sampler} needs a source of noise for every picture")
     kind, options = _SAMPLERS[config.sampler]
     sampler = kind.from_config(base.scheduler.config, **options)
     sampler.set_timesteps(config.steps, device=base.device)
@@ -128,10 +166,10 @@ def denoise(
             time_ids = base.time_ids(*(cells * base.downscale for cells in (cut.tile, top, left, cut.side)))
             return _guided(base, window, t, part, config.guidance, time_ids)
 
-        step = sampler.step(cut.blend(sampler.scale_model_input(x, t), predict), t, x)
+        step = sampler.step(cut.blend(sampler.scale_model_input(x, t), predict), t, x, **noisy)
         x = step.prev_sample
         if on_step is not None:
-            clean = getattr(step, "pred_original_sample", None)
+            clean = getattr(step, "pred_original_sample", getattr(step, "denoised", None))
             on_step(index + 1, len(timesteps), x if clean is None else clean)
     return x  # type: ignore[no-any-return]
 

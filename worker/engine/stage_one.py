@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +22,26 @@ from torch import Tensor, nn
 from worker.engine.adapter import TrainingLora
 from worker.engine.bases import Base, Prompts
 from worker.engine.config import TrainConfig
-from worker.engine.control import Residuals, join_residuals
+from worker.engine.control import Control, join_residuals
 from worker.engine.seeds import normal
 
 MOTIF_SHARE = 0.35
 """Windows with less of the motif than this teach the cloth, not the stitches."""
+
+
+class Denoiser(Protocol):
+    """What a step asks for predictions: a base as it is, or a :class:`~worker.engine.training_unet.TrainingUNet`."""
+
+    def predict(
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        prompts: Prompts,
+        time_ids: Tensor,
+        style: Tensor | None = None,
+        residuals: Control | None = None,
+    ) -> Tensor:
+        """As :meth:`worker.engine.bases.Base.predict`."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +72,7 @@ class TrainingPair:
 
     design: Tensor
     embroidery: Tensor
-    residuals: Residuals | None
+    residuals: Control | None
     named: Wording
     unnamed: Wording
     windows: tuple[tuple[int, int], ...]
@@ -105,7 +121,7 @@ class Batch:
     time_ids: Tensor
     content: Prompts
     style: Tensor
-    residuals: Residuals | None
+    residuals: Control | None
     weights: Tensor
 
 
@@ -166,6 +182,7 @@ class Updates:
     KINDS = ("design", "embroidery", "contrast")
 
     def __init__(self, lora: TrainingLora, config: TrainConfig) -> None:
+        self._lora = lora
         self._names = {id(parameter): name for name, parameter in lora.parameters.items()}
         everything = list(lora.parameters.values())
         self._targets = {"design": everything, "embroidery": lora.style_parameters, "contrast": lora.style_parameters}
@@ -202,6 +219,7 @@ class Updates:
         """Moves what has a gradient among what this kind of update may move, and forgets the gradients."""
         self._optimisers[kind].step()
         self._optimisers[kind].zero_grad(set_to_none=True)
+        self._lora.changed(style_only=kind != "design")
 
     def state(self) -> dict[str, Tensor]:
         """Moments and step counts by ``kind/parameter/what``; a shared optimiser stands under ``design``."""
@@ -227,10 +245,10 @@ class Updates:
         return {kind: self._optimisers[kind] for kind in seen.values()}
 
 
-def prediction_loss(base: Base, batch: Batch, *, of_embroidery: bool) -> Tensor:
+def prediction_loss(denoiser: Denoiser, batch: Batch, *, of_embroidery: bool) -> Tensor:
     """Weighted mean squared error of the prediction; for E the style blocks read the style prompt."""
     noisy, target = batch.embroideries if of_embroidery else batch.designs
-    out = base.predict(
+    out = denoiser.predict(
         noisy,
         batch.timesteps,
         batch.content,
@@ -241,9 +259,9 @@ def prediction_loss(base: Base, batch: Batch, *, of_embroidery: bool) -> Tensor:
     return ((out - target).square().mean(dim=(1, 2, 3)) * batch.weights).sum()
 
 
-def modulation_steps(base: Base, updates: Updates, batch: Batch) -> dict[str, float]:
+def modulation_steps(denoiser: Denoiser, updates: Updates, batch: Batch) -> dict[str, float]:
     """Steps 1 and 2 of an iteration; returns both losses."""
     return {
-        "design": updates.step("design", prediction_loss(base, batch, of_embroidery=False)),
-        "embroidery": updates.step("embroidery", prediction_loss(base, batch, of_embroidery=True)),
+        "design": updates.step("design", prediction_loss(denoiser, batch, of_embroidery=False)),
+        "embroidery": updates.step("embroidery", prediction_loss(denoiser, batch, of_embroidery=True)),
     }

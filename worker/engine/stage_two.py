@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from worker.engine.adapter import TrainingLora
-from worker.engine.bases import Base, Prompts
-from worker.engine.stage_one import Batch, Updates
+from worker.engine.stage_one import Batch, Denoiser, Updates
 
 
 def contrastive_loss(
@@ -42,46 +41,28 @@ def contrastive_loss(
     return (torch.logsumexp(apart, dim=0) - together).mean()
 
 
-def adapter_changes(base: Base, lora: TrainingLora, batch: Batch) -> tuple[Tensor, Tensor]:
+def adapter_changes(denoiser: Denoiser, lora: TrainingLora, batch: Batch) -> tuple[Tensor, Tensor]:
     """What the adapter changes on the noisy designs: (d_des without gradient, d_emb with), each ``[B, C, h, w]``."""
     noisy, _ = batch.designs
-    plain = {"time_ids": batch.time_ids, "residuals": batch.residuals}
+
+    def predict(style: Tensor | None) -> Tensor:
+        return denoiser.predict(noisy, batch.timesteps, batch.content, batch.time_ids, style, batch.residuals)
+
     with torch.no_grad():
-        content = base.predict(noisy, batch.timesteps, batch.content, **plain)  # type: ignore[arg-type]
+        content = predict(None)
         with lora.off():
-            base_content, base_style = _plain_base(base, batch)
-    style = base.predict(noisy, batch.timesteps, batch.content, style=batch.style, **plain)  # type: ignore[arg-type]
-    return content - base_content, style - base_style
+            base_content, base_style = predict(None), predict(batch.style)
+    return content - base_content, predict(batch.style) - base_style
 
 
-def _plain_base(base: Base, batch: Batch) -> tuple[Tensor, Tensor]:
-    """theta_0 on the noisy designs under the content and under the style prompt."""
-    noisy, _ = batch.designs
-    if batch.style.shape != batch.content.hidden.shape:  # a reference has fewer tokens than a prompt
-        content, styled = (
-            base.predict(noisy, batch.timesteps, batch.content, batch.time_ids, style, batch.residuals)
-            for style in (None, batch.style)
-        )
-        return content, styled
-    # Both in one call: the routed half differs in what its style blocks read.
-    both = base.predict(
-        torch.cat([noisy, noisy]),
-        torch.cat([batch.timesteps, batch.timesteps]),
-        Prompts.join([batch.content, batch.content]),
-        torch.cat([batch.time_ids, batch.time_ids]),
-        style=torch.cat([batch.content.hidden, batch.style]),
-        residuals=None if batch.residuals is None else batch.residuals.each(lambda t: torch.cat([t, t])),
-    )
-    content, styled = both.chunk(2)
-    return content, styled
-
-
-def contrastive_step(base: Base, lora: TrainingLora, updates: Updates, batch: Batch, weight: float) -> dict[str, float]:
+def contrastive_step(
+    denoiser: Denoiser, lora: TrainingLora, updates: Updates, batch: Batch, weight: float
+) -> dict[str, float]:
     """Step 3 of an iteration on a batch whose first half is the reference pair, whose second the generated one.
 
     Only theta_e moves. Returns the unweighted loss.
     """
-    content, embroidery = adapter_changes(base, lora, batch)
+    content, embroidery = adapter_changes(denoiser, lora, batch)
     style_reference, style_generated = (embroidery - content).chunk(2)
     content_reference, content_generated = content.chunk(2)
     loss = contrastive_loss(style_reference, style_generated, content_reference, content_generated)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from worker.engine.checkpoint import CheckpointStore, MemoryStore
 from worker.engine.config import TrainConfig, render_config
 from worker.engine.drawing import lay, sew
 from worker.engine.drawings import Colour, draw_designs
-from worker.engine.infer import BATCH
+from worker.engine.few_steps import DRAFT, DraftCheck, check_draft
 from worker.engine.loop import Material, Training
 from worker.engine.metrics import (
     high_frequency_difference,
@@ -25,10 +26,11 @@ from worker.engine.metrics import (
     log_gabor_distance,
     log_gabor_statistics,
 )
-from worker.engine.pairs import Pair, build_pair
+from worker.engine.pairs import DesignModel, Pair, build_pair
 from worker.engine.prepare import PreparedReference, prepare_reference
 from worker.engine.progress import NullProgress, Progress, StageClock
 from worker.engine.quilt import Swatch
+from worker.engine.render_work import BATCH
 from worker.engine.routing import attention_blocks
 from worker.engine.version import STYLE_FORMAT, hoop_version
 
@@ -88,6 +90,7 @@ def train_style(
     config: TrainConfig,
     progress: Progress | None = None,
     checkpoints: CheckpointStore | None = None,
+    design_model: DesignModel | None = None,
 ) -> TrainedStyle:
     """Learns one style. The base's weights are afterwards what they were before, whatever happens.
 
@@ -98,11 +101,13 @@ def train_style(
         progress: told about every step; may stop the training.
         checkpoints: where the state is kept; a state of the same training found there is gone on with. The caller
             clears it once the result is safe.
+        design_model: draws the design for the builder ``diffusion``; asked before anything is put on the base.
 
     Raises:
         Canceled: the caller's progress asked to stop.
         ValueError: the photo or the artwork cannot be used; the message says why.
     """
+    base.swap.release()
     progress, checkpoints, clock = progress or NullProgress(), checkpoints or MemoryStore(), StageClock()
     size = base.info.resolution
     with clock.stage("prepare"):
@@ -111,9 +116,16 @@ def train_style(
         progress.update("prepare", 1, 1)
     with clock.stage("pair"):
         progress.update("pair", 0, 1)
-        pair = source.pair or build_pair(prepared, source.builder, source.artwork, config.seed)
-        further = [prepare_reference(photo, size) for photo in source.more]
-        pairs = [build_pair(one, "flatten", seed=config.seed) for one in further]
+        pair = source.pair or build_pair(
+            prepared,
+            source.builder,
+            source.artwork,
+            config.seed,
+            design_model,
+            caption=source.caption,
+            on_step=partial(progress.update, "pair"),
+        )
+        further, pairs = _further(source.more, size, config.seed)
         progress.update("pair", 1, 1)
     swatch = swatch_of(pair, prepared)
     more = (swatch_of(*both) for both in zip(pairs, further, strict=True))
@@ -154,7 +166,9 @@ def train_style(
     if config.block_choice == "soft" and similarity is not None:
         adapter = _softened(adapter, similarity)
     with clock.stage("samples"):
-        samples, metrics = _samples(base, adapter, pair, prepared, config, progress)
+        samples, metrics, draft = _samples(base, adapter, pair, prepared, config, progress)
+    if draft is not None:
+        adapter = replace(adapter, manifest=adapter.manifest | {DRAFT: draft.as_json()})
     report = {
         "losses": training.curves(),
         "seconds": clock.seconds(),
@@ -171,6 +185,7 @@ def train_style(
             ),
         ],
         "metrics": metrics,
+        **({} if draft is None else {DRAFT: draft.as_json()}),
     }
     return TrainedStyle(adapter.to_bytes(), adapter.manifest, pair, report, samples)
 
@@ -190,6 +205,18 @@ def style_at_a_glance(base: Base, pair: Pair, *, read: bool = False) -> Adapter:
     if read:
         manifest[TOKENS] = _rounded(base.read_reference(base.encode_images(image_to_tensor([pair.embroidery]))))
     return Adapter({}, manifest, swatch_of(pair))
+
+
+def _further(photos: Sequence[Image.Image], size: int, seed: int) -> tuple[list[PreparedReference], list[Pair]]:
+    """Further photos prepared, and their designs drawn from them; what is wrong with one names it."""
+    prepared, pairs = [], []
+    for number, photo in enumerate(photos, 2):
+        try:
+            prepared.append(prepare_reference(photo, size))
+            pairs.append(build_pair(prepared[-1], "flatten", seed=seed))
+        except ValueError as error:
+            raise ValueError(f"Photo {number}: {error}") from error
+    return prepared, pairs
 
 
 def swatch_of(pair: Pair, prepared: PreparedReference | None = None) -> Swatch | None:
@@ -241,8 +268,8 @@ def _softened(adapter: Adapter, similarity: BlockSimilarity) -> Adapter:
 
 def _samples(
     base: Base, adapter: Adapter, pair: Pair, prepared: PreparedReference, config: TrainConfig, progress: Progress
-) -> tuple[list[Sample], dict[str, float]]:
-    """Own designs in the new style, and how near the pair's own design comes to the reference."""
+) -> tuple[list[Sample], dict[str, float], DraftCheck | None]:
+    """Own designs in the new style, how near the pair's own design comes to the reference, and how its draft fares."""
     size, render = base.info.resolution, render_config(config.sample_render, small=base.info.split_prompts)
     drawn = draw_designs(config.sample_designs, size, _rgb8(prepared.ground_rgb), config.seed + 1)
     designs = [pair.design, *(item.picture for item in drawn)]
@@ -257,7 +284,9 @@ def _samples(
             pictures += sew(base, part, seeds, render, laid=laid)
     progress.update("samples", len(designs), len(designs))
     samples = [Sample(item.words, item.picture, picture) for item, picture in zip(drawn, pictures[1:], strict=True)]
-    return samples, _measured(pictures[0], pair)
+    mask = np.asarray(pair.mask, dtype=bool)
+    draft = check_draft(base, adapter, pair.design, mask, pictures[0], render, config.seed)
+    return samples, _measured(pictures[0], pair), draft
 
 
 def _rgb8(colour: Sequence[float]) -> Colour:

@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 from sqlalchemy import select
 
+from backend.core.bases import BaseEntry, add_entry
 from backend.core.config import Settings
 from backend.core.db import Database
 from backend.core.ids import new_id
@@ -17,6 +19,7 @@ from backend.core.storage import ObjectStore
 from backend.jobs import service
 from backend.models import Image, Job, Pair, Render, RenderOutput, Shop, Style
 from tests.engine.tiny_base import save_tiny_base
+from tests.engine.tiny_sd3 import save_tiny_sd3
 from worker.attempt import execute
 from worker.handlers import HANDLERS
 from worker.process import Process
@@ -182,6 +185,39 @@ def test_a_pair_is_built_to_be_looked_at(floor: Shopfloor) -> None:
     assert pair.status == "succeeded"
     assert floor.opened(pair.embroidery_key).size == floor.opened(pair.design_key).size
     json.dumps(pair.report, allow_nan=False)
+
+
+def test_a_model_draws_the_design_of_a_pair(floor: Shopfloor) -> None:
+    given = {
+        "reference_key": "shops/shp_1/images/reference.png",
+        "artwork_key": None,
+        "builder": "diffusion",
+        "seed": 3,
+    }
+    pair = Pair(id=new_id("pair"), shop_id="shp_1", reference_image_id="img_1", builder="diffusion")
+    job = floor.do("pair", pair, {**given, "base": "tiny"})
+    assert (job.status, job.attempt) == ("failed", 1)
+    assert "cannot draw the flat design by itself" in job.error["detail"]
+
+    own = floor.here.settings.model_copy(update={"design_base": "tiny-sd3"})
+    save_tiny_sd3(own.bases / "tiny-sd3")
+    add_entry(own, "tiny-sd3", BaseEntry(title="Tiny SD3", licence="", purpose="designs"))
+    floor.here = replace(floor.here, settings=own, runtime=Runtime(own))
+    pair = Pair(id=new_id("pair"), shop_id="shp_1", reference_image_id="img_1", builder="diffusion")
+    job = floor.do("pair", pair, {**given, "caption": "a red fox"})
+    assert (job.status, job.error) == ("succeeded", None)
+    pair = floor.row(Pair, pair.id)
+    assert (pair.builder, pair.report["model"]) == ("diffusion", "tiny-sd3")
+    assert pair.report["numbers"]["steps"] == 28
+    assert pair.report["numbers"]["prompt"].endswith("a red fox")
+    assert floor.opened(pair.embroidery_key).size == floor.opened(pair.design_key).size
+    json.dumps(pair.report, allow_nan=False)
+
+    style = floor.style()
+    given = {**TRAIN, "pair_builder": "diffusion", "reference_key": given["reference_key"], "artwork_key": None}
+    job = floor.do("train", style, {**given, "training": "short", "base": "tiny"})
+    assert (job.status, job.error) == ("succeeded", None)
+    assert floor.row(Style, style.id).report["pair"]["model"] == "tiny-sd3"
 
 
 def test_what_is_missing_fails_at_once_with_a_sentence(floor: Shopfloor) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias, get_args
+from collections.abc import Callable
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 from PIL import Image
 
 from worker.engine.colour import to_float, to_image
 from worker.engine.pairs.artwork import design_from_artwork
-from worker.engine.pairs.diffusion import DesignModel, draw_design
+from worker.engine.pairs.diffusion import DesignConfig, DesignModel, draw_design
 from worker.engine.pairs.flatten import flatten
 from worker.engine.pairs.pair import Pair, pair_figures
 from worker.engine.prepare import PreparedReference
@@ -26,6 +27,10 @@ def build_pair(
     artwork: Image.Image | None = None,
     seed: int = 0,
     diffusion: DesignModel | None = None,
+    *,
+    caption: str = "",
+    numbers: DesignConfig | None = None,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> Pair:
     """Build the flat design of a prepared embroidery.
 
@@ -33,8 +38,11 @@ def build_pair(
         prepared: from :func:`worker.engine.prepare.prepare_reference`.
         builder: ``artwork``, ``flatten`` or ``diffusion``.
         artwork: the shop's own artwork, for ``artwork``.
-        seed: of clustering and of the base model.
-        diffusion: what lets the base draw, for ``diffusion``.
+        seed: of clustering and of the design model.
+        diffusion: what draws, for ``diffusion``.
+        caption: what the embroidery shows, for ``diffusion``; may be empty.
+        numbers: of ``diffusion``; the paper's when left out.
+        on_step: called after each step of ``diffusion`` with (steps done, of how many); may raise to stop.
 
     Returns:
         The pair. Where artwork cannot be brought onto the photo, the design is drawn by ``flatten`` instead, the pair's
@@ -48,10 +56,11 @@ def build_pair(
         raise ValueError(f"unknown pair builder {builder!r}; there are {', '.join(BUILDERS)}")
     embroidery = to_float(prepared.embroidery)
     ground = np.array(prepared.ground_rgb, np.float32)
-    report = {}
+    report: dict[str, Any] = {}
     used = builder
     if builder == "diffusion":
-        design = draw_design(prepared.embroidery, diffusion, seed)
+        design, said = draw_design(prepared.embroidery, diffusion, seed, caption, numbers, on_step)
+        report.update(said)
     else:
         picture = None
         if builder == "artwork":
