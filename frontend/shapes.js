@@ -108,6 +108,7 @@ export const style = object({
   reference_image: string,
   reference_url: maybe(address),
   artwork_image: maybe(string),
+  more_images: withDefault(list(string), []),
   job: maybe(string),
   error: maybe(failure),
   demo: withDefault(boolean, false),

@@ -127,7 +127,6 @@ def render(work: Work) -> RenderResult:
 def pair(work: Work) -> PairResult:
     """Build a pair to look at before training."""
     with work.runtime.importing():
-        from worker.engine.base_info import BaseInfo  # noqa: PLC0415
         from worker.engine.pairs import build_pair  # noqa: PLC0415
         from worker.engine.prepare import prepare_reference  # noqa: PLC0415
 
@@ -137,8 +136,7 @@ def pair(work: Work) -> PairResult:
     artwork_key = given.get("artwork_key")
     artwork = work.objects.read_image(artwork_key) if artwork_key else None
     base = given.get("base") or work.settings.base
-    size = BaseInfo.read(work.runtime.folder(base)).resolution
-    prepared = prepare_reference(reference, size)
+    prepared = prepare_reference(reference, work.runtime.info(base).resolution)
     work.reporter.update("prepare", 1, 1)
     work.reporter.update("pair", 0, 1)
     with work.runtime.design_model(given["builder"], base) as designs:
@@ -176,7 +174,7 @@ def rendering_config(preset: str, *, from_text: bool, split_prompts: bool, **cha
     from worker.engine.config import render_config  # noqa: PLC0415
 
     name = "text" if from_text and split_prompts else preset
-    if changes.get("steps") is not None or changes.get("guidance") is not None:
+    if changes.get("few_steps") is None and not (changes.get("steps") is changes.get("guidance") is None):
         changes["few_steps"] = False  # who names numbers gets them
     return render_config(name, small=split_prompts, **{k: v for k, v in changes.items() if v is not None})
 
@@ -195,6 +193,7 @@ def render_request(work: Work, *, split_prompts: bool) -> "RenderRequest":
         steps=given.get("steps"),
         strength=given.get("strength"),
         guidance=given.get("guidance"),
+        few_steps=given.get("few_steps", False),  # jobs of before do not say who named their numbers
         control_edge=control.get("edge"),
         control_tile=control.get("tile"),
         colour_fix=given.get("colour_fix"),

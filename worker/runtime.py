@@ -1,7 +1,7 @@
 """What stays warm in a worker between jobs: one base model and the adapters that were used last."""
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from worker.engine.adapter import Adapter
+    from worker.engine.base_info import BaseInfo
     from worker.engine.bases import Base
     from worker.engine.memory import Plan
     from worker.engine.pairs import DesignModel
@@ -44,6 +45,9 @@ class Runtime:
         self._name: str | None = None
         self._base: Base | None = None
         self._adapters: OrderedDict[str, Adapter] = OrderedDict()
+        self._fell_short: Counter[str] = Counter()
+        """How often memory ran out with a base: so many savings more than the estimate asks for are made."""
+        self._outgrown = False
 
     @contextmanager
     def base(self, name: str, *, styled: bool = False) -> "Iterator[Base]":
@@ -58,14 +62,23 @@ class Runtime:
             BaseUnavailable: it is not on this machine, or damaged.
         """
         with self._lock:
-            if self._base is None or self._name != name:
-                self.unload()
-                self._base = self._load(name)
-                self._name = name
-            self._base.swap.keeps = styled
-            if not styled:
-                self._base.swap.release()
-            yield self._base
+            try:
+                if self._base is None or self._name != name or self._outgrown:
+                    self.unload()
+                    self._outgrown = False
+                    self._base = self._load(name)
+                    self._name = name
+                self._base.swap.keeps = styled
+                if not styled:
+                    self._base.swap.release()
+                yield self._base
+            except Exception as error:
+                # torch's own, of a GPU; without one nothing is planned. It may come through here twice.
+                if type(error).__name__ == "OutOfMemoryError" and not self._outgrown:
+                    self._fell_short[name] += 1
+                    self._outgrown = True
+                    log.warning("base.fell_short", base=name, times=self._fell_short[name])
+                raise
 
     def importing(self) -> threading.RLock:
         """What to hold while the engine is imported.
@@ -168,6 +181,19 @@ class Runtime:
             pass
         return folder_of(self._settings, name)
 
+    def info(self, name: str) -> "BaseInfo":
+        """What a base says about itself, without loading it.
+
+        Raises:
+            BaseUnavailable: it is not on this machine, or damaged.
+        """
+        from worker.engine.base_info import BaseError, BaseInfo  # noqa: PLC0415
+
+        try:
+            return BaseInfo.read(self.folder(name))
+        except BaseError as error:
+            raise _unavailable(name) from error
+
     def describe(self, name: str) -> str:
         """How a base would be loaded here, for people: device, memory, and what is done to save some.
 
@@ -190,7 +216,7 @@ class Runtime:
         order = () if entry is None else entry.short_of_memory
         free, _ = torch.cuda.mem_get_info()
         try:
-            return plan(self.folder(name), free, order, self._dtype(name))
+            return plan(self.folder(name), free, order, self._dtype(name), more=self._fell_short[name])
         except (BaseError, OSError, KeyError, ValueError) as error:
             raise _unavailable(name) from error
 

@@ -5,11 +5,13 @@ worker fetches, checks and loads them. Neither torch nor a model hub is touched 
 """
 
 import json
+import re
 import tomllib
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
+import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from backend.core.config import Settings
@@ -20,6 +22,11 @@ OWN: Final = "bases.toml"
 """In DATA_DIR: a shop's own bases."""
 INFO_FILE: Final = "hoop.json"
 """In a base's folder, once it is whole."""
+
+log = structlog.get_logger(__name__)
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
+"""Of a base that is added: its folder is called so too."""
 
 Saving = Literal["text_encoders_aside", "vae_tiling", "checkpointing", "controls_aside"]
 
@@ -75,7 +82,6 @@ class BaseEntry(BaseModel):
         dtype: of its weights on a GPU; on a CPU they are float32.
         style_blocks: that carry style; the paper's four where none are named.
         style_word: stands for [emb] in prompts.
-        pair_builder: that photos get their designs from, unless a style asks for another.
         short_of_memory: what is done on a card that is too small, in this order, until it fits.
         parts: by the subfolder that they go to; "base" is the folder itself.
         few_steps: what drafts are sped up with, if anything; it goes to the subfolder "few_steps".
@@ -96,23 +102,23 @@ class BaseEntry(BaseModel):
     dtype: Literal["float32", "float16", "bfloat16"] = "bfloat16"
     style_blocks: tuple[str, ...] = ()
     style_word: str = "[emb]"
-    pair_builder: Literal["flatten", "diffusion"] = "flatten"
     short_of_memory: tuple[Saving, ...] = ()
     parts: dict[Literal["base", "vae", "control_tile", "control_edge"], Part] = {}
     few_steps: FewSteps | None = None
 
 
-def registry(settings: Settings) -> dict[str, BaseEntry]:
+def registry(settings: Settings, *, strict: bool = False) -> dict[str, BaseEntry]:
     """Every base that is known, by name.
 
+    Args:
+        settings: say where the shop's own registry lies.
+        strict: what cannot be used in it is an error, for whoever is at work on it. Otherwise it is left out and
+            logged: a typing error must not stop a shop that works with other bases.
+
     Raises:
-        InvalidInput: a registry file cannot be read; the message says which and why.
+        InvalidInput: if ``strict``, a registry file cannot be used; the message says which and why.
     """
-    found: dict[str, BaseEntry] = {}
-    for path in (REGISTRY, settings.data_dir / OWN):
-        if path.exists():
-            found |= _read(path, path.stat().st_mtime_ns)
-    return found
+    return _read_if_there(REGISTRY, strict=True) | _read_if_there(settings.data_dir / OWN, strict=strict)
 
 
 def folder_of(settings: Settings, name: str) -> Path:
@@ -128,27 +134,85 @@ def is_installed(settings: Settings, name: str) -> bool:
     return (folder_of(settings, name) / INFO_FILE).is_file()
 
 
+def is_built_in(name: str) -> bool:
+    """Whether Hoop itself knows a base of this name."""
+    return name in _read_if_there(REGISTRY, strict=True)
+
+
+def check_new_name(name: str) -> None:
+    """Whether a base may be added under this name.
+
+    Raises:
+        InvalidInput: it cannot be a folder's name everywhere, or a base that Hoop itself knows has it.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(
+            f"“{name}” cannot be a base model's name. Names are made of small letters, digits, dots, dashes and "
+            "underscores, and begin with a letter or a digit."
+        )
+    if is_built_in(name):
+        raise InvalidInput(f"Hoop itself knows a base model “{name}”. Please choose another name.")
+
+
 def add_entry(settings: Settings, name: str, entry: BaseEntry) -> Path:
     """Adds a base to the shop's own registry, in place of one of the same name; returns the file."""
     path = settings.data_dir / OWN
-    known = {**(_read(path, path.stat().st_mtime_ns) if path.exists() else {}), name: entry}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(_toml(key, value) for key, value in known.items()), encoding="utf-8")
+    _write(path, {**_read_if_there(path, strict=True), name: entry})
     return path
 
 
+def remove_entry(settings: Settings, name: str) -> bool:
+    """Takes a base out of the shop's own registry; whether it was in there."""
+    path = settings.data_dir / OWN
+    known = dict(_read_if_there(path, strict=True))
+    if known.pop(name, None) is None:
+        return False
+    _write(path, known)
+    return True
+
+
+def _write(path: Path, entries: dict[str, BaseEntry]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Services read the file at any time: they find the old one or the new one.
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_text("\n".join(_toml(key, value) for key, value in entries.items()), encoding="utf-8")
+    fresh.replace(path)
+
+
+def _read_if_there(path: Path, *, strict: bool) -> dict[str, BaseEntry]:
+    try:
+        changed = path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return {}
+    found, problems = _read(path, changed)
+    for problem in problems:
+        if strict:
+            raise InvalidInput(problem)
+        _log_once(problem, changed)
+    return found
+
+
 @lru_cache(maxsize=16)
-def _read(path: Path, _changed: int) -> dict[str, BaseEntry]:
-    """A registry file, read once for each time it was changed."""
+def _read(path: Path, _changed: int) -> tuple[dict[str, BaseEntry], tuple[str, ...]]:
+    """A registry file, read once for each time it was changed: its entries, and what is wrong with others."""
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        return {name: BaseEntry.model_validate(table) for name, table in tables.items()}
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidInput(f"The list of base models {path} cannot be read: {error}.") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(f"The list of base models {path} cannot be used: {place}: {first['msg']}.") from error
+    except (OSError, ValueError) as error:  # TOML's and Unicode's errors are ValueErrors
+        return {}, (f"The list of base models {path} cannot be read: {error}.",)
+    found, problems = {}, []
+    for name, table in tables.items():
+        try:
+            found[name] = BaseEntry.model_validate(table)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in (name, *first["loc"]))
+            problems.append(f"The list of base models {path} cannot be used: {place}: {first['msg']}.")
+    return found, tuple(problems)
+
+
+@lru_cache(maxsize=64)
+def _log_once(problem: str, _changed: int) -> None:
+    log.warning("bases.entry_left_out", reason=problem)
 
 
 def _toml(name: str, entry: BaseEntry) -> str:

@@ -79,6 +79,11 @@ class Settings(BaseSettings):
         # Subprocesses and the services may run in other folders.
         return value.expanduser().absolute()
 
+    @field_validator("bases_dir")
+    @classmethod
+    def _absolute_if_given(cls, value: str) -> str:
+        return str(Path(value).expanduser().absolute()) if value else ""
+
     @field_validator("public_url", "s3_endpoint", "s3_public_endpoint")
     @classmethod
     def _no_trailing_slash(cls, value: str) -> str:
@@ -108,7 +113,7 @@ class Settings(BaseSettings):
     @property
     def bases(self) -> Path:
         """Where base models that do not come with Hoop are kept."""
-        return Path(self.bases_dir).expanduser().absolute() if self.bases_dir else self.data_dir / "bases"
+        return Path(self.bases_dir) if self.bases_dir else self.data_dir / "bases"
 
     @property
     def run_file(self) -> Path:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Index
+from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.core.db import Base, foreign_key, utcnow
@@ -12,8 +12,9 @@ from backend.core.db import Base, foreign_key, utcnow
 class Style(Base):
     """A style and its adapter.
 
-    `embroidery_key` and `design_key` are the pair it was learnt from. `report` holds quality figures and warnings,
-    `samples` entries {prompt or design, key, width, height}, `blocks` the names of the style blocks.
+    `more_image_ids` are further photos of the same style. `caption` is the one given, until the training says which it
+    learnt with. `embroidery_key` and `design_key` are the pair it was learnt from. `report` holds quality figures and
+    warnings, `samples` entries {prompt or design, key, width, height}, `blocks` the names of the style blocks.
     """
 
     __tablename__ = "styles"
@@ -28,6 +29,7 @@ class Style(Base):
     status: Mapped[str] = mapped_column(default="training")
     reference_image_id: Mapped[str] = mapped_column(foreign_key("images.id"))
     artwork_image_id: Mapped[str | None] = mapped_column(foreign_key("images.id"))
+    more_image_ids: Mapped[list[Any]] = mapped_column(default=list, server_default=text("'[]'"))
     pair_builder: Mapped[str]
     preset: Mapped[str]
     base: Mapped[str]

@@ -103,6 +103,7 @@ class StyleOut(BaseModel):
     reference_url: str
     artwork_image: str | None
     artwork_url: str | None
+    more_images: list[str] = Field(description="Further photos that it is learnt from.")
     pair: PairSides
     preset: Preset
     base: str
@@ -140,6 +141,7 @@ class StyleOut(BaseModel):
                 "reference_url": links.media(images[style.reference_image_id].key),
                 "artwork_image": style.artwork_image_id,
                 "artwork_url": links.media(artwork.key) if artwork else None,
+                "more_images": style.more_image_ids,
                 "pair": {
                     "embroidery_url": links.media_or_none(style.embroidery_key),
                     "design_url": links.media_or_none(style.design_key),

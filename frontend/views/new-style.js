@@ -6,7 +6,7 @@ import { Choice, TextField } from "../components/field.js";
 import { Failure } from "../components/notice.js";
 import { PairReview, usePair } from "../components/pair-review.js";
 import { tell } from "../components/toast.js";
-import { discard, draft, edit } from "../draft.js";
+import { changeMore, discard, draft, edit } from "../draft.js";
 import { createStyle, listBases } from "../hoop.js";
 import { go } from "../router.js";
 import { useLoaded, useStore } from "../store.js";
@@ -24,7 +24,7 @@ function Step({ number, title, open, children }) {
   </section>`;
 }
 
-/** @param {{ more: Picture[], onChange: (more: Picture[]) => void }} props */
+/** @param {{ more: Picture[], onChange: (before: Picture | null, after: Picture | null) => void }} props */
 function MorePhotos({ more, onChange }) {
   const [open, setOpen] = useState(false);
   if (!open && !more.length) {
@@ -35,18 +35,21 @@ function MorePhotos({ more, onChange }) {
     <p class="hint">Other motifs in the same stitches, up to four. Hoop draws their flat designs itself.</p>
     <div class="more-photos">
       ${places.map((picture, index) => html`<${Drop} small key=${picture?.id ?? "next"} label=${picture ? `Photo ${index + 2}` : "Drop another photo"}
-        purpose="reference" value=${picture} onChange=${(/** @type {Picture | null} */ changed) =>
-          onChange(changed ? [...more.slice(0, index), changed, ...more.slice(index + 1)] : more.filter((_, place) => place !== index))} />`)}
+        purpose="reference" value=${picture} onChange=${(/** @type {Picture | null} */ changed) => onChange(picture, changed)} />`)}
     </div>
   </div>`;
 }
 
 export function NewStyle() {
   const now = useStore(draft);
-  const bases = useLoaded(listBases, "bases").value?.data ?? [];
+  const { value: known, loading } = useLoaded(listBases, "bases");
+  const bases = known?.data ?? [];
+  // A draft may name a base that is gone by now: the default, which comes first, then takes its place.
   const base = bases.find(({ name }) => name === now.base) ?? bases[0];
+  const baseName = base?.name ?? "";
   const draws = base?.pair_builders.includes("diffusion") ?? false;
-  const pair = usePair(now);
+  const builder = now.builder === "diffusion" && !draws ? "flatten" : now.builder;
+  const pair = usePair({ ...now, photo: loading ? null : now.photo, base: baseName, builder });
   const [own, setOwn] = useState(false);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(/** @type {unknown} */ (null));
@@ -59,6 +62,11 @@ export function NewStyle() {
   };
   /** @param {Picture | null} artwork */
   const setArtwork = (artwork) => edit({ artwork, builder: artwork ? "artwork" : "flatten" });
+  /** @param {Picture | null} before @param {Picture | null} after */
+  const setMore = (before, after) => {
+    attempt.current = attemptKey();
+    changeMore(before, after);
+  };
   /** @param {Event} event */
   const submit = async (event) => {
     event.preventDefault();
@@ -69,10 +77,10 @@ export function NewStyle() {
       const body = {
         name: now.name.trim(),
         reference_image: now.photo.id,
-        ...(now.artwork && now.builder === "artwork" ? { artwork_image: now.artwork.id } : {}),
+        ...(now.artwork && builder === "artwork" ? { artwork_image: now.artwork.id } : {}),
         ...(now.more.length ? { more_images: now.more.map(({ id }) => id) } : {}),
-        ...(now.base ? { base: now.base } : {}),
-        pair_builder: now.builder,
+        ...(baseName ? { base: baseName } : {}),
+        pair_builder: builder,
         preset: now.preset,
       };
       const style = await createStyle(body, attempt.current);
@@ -106,18 +114,20 @@ export function NewStyle() {
             <${Button} small icon="plus" onClick=${() => setOwn(true)}>Add the artwork<//>
           </div>`}
         </div>
-        ${now.photo && html`<${MorePhotos} more=${now.more} onChange=${(/** @type {Picture[]} */ more) => { attempt.current = attemptKey(); edit({ more }); }} />`}
+        ${now.photo && html`<${MorePhotos} more=${now.more} onChange=${setMore} />`}
       <//>
       <${Step} number=${2} title="Stitch and design, told apart" open=${now.photo !== null}>
         <p class="step-lead">Hoop learns what differs between these two. The design on the right should show the same motif in flat colours, with no stitches left in it.</p>
         ${now.photo && html`<${PairReview} state=${pair} photo=${now.photo} />`}
         <div class="pair-choices">
-          <${Choice} label="Where the flat design comes from" value=${now.builder} onChange=${(/** @type {import("../draft.js").Builder} */ builder) => edit({ builder })} options=${[
+          <${Choice} label="Where the flat design comes from" value=${builder} onChange=${(/** @type {import("../draft.js").Builder} */ chosen) => edit({ builder: chosen })} options=${[
             { value: "flatten", label: "Flatten the photo", hint: "Smooths the stitches away" },
             { value: "artwork", label: "My own design", hint: now.artwork ? "The artwork you added" : "Add the artwork above first", disabled: !now.artwork },
             ...(draws ? [{ value: /** @type {const} */ ("diffusion"), label: "Let the model draw it", hint: "Takes a minute" }] : []),
           ]} />
           ${!showArtwork && html`<${Button} small look="ghost" icon="upload" onClick=${() => setOwn(true)}>Not right? Upload your own design<//>`}
+          ${bases.length > 1 && html`<${Choice} label="Learnt on" value=${baseName} onChange=${(/** @type {string} */ name) => edit({ base: name })}
+            options=${bases.map((one) => ({ value: one.name, label: one.title || one.name }))} />`}
         </div>
       <//>
       <${Step} number=${3} title="Name it, and let it be learnt" open=${pair.ready}>
@@ -127,9 +137,6 @@ export function NewStyle() {
             { value: "flat", label: "Flat", hint: "Satin, fill, cross stitch: keeps the design's outline and colours" },
             { value: "raised", label: "Raised", hint: "Beads, sequins, towelling: the outline may give way" },
           ]} />
-          ${bases.length > 1 && html`<${Choice} label="Learnt on" value=${base?.name ?? ""}
-            onChange=${(/** @type {string} */ name) => edit({ base: name, ...(now.builder === "diffusion" ? { builder: "flatten" } : {}) })}
-            options=${bases.map((one) => ({ value: one.name, label: one.title || one.name }))} />`}
           <${Failure} error=${error} />
           <div class="form-end">
             <${Button} type="submit" look="primary" icon="needle" busy=${busy} disabled=${!now.name.trim()}>Accept the pair and learn<//>

@@ -190,7 +190,7 @@ class TestPairs:
         assert_problem(other.client.get(f"/v1/pairs/{pair['id']}"), 404, "not-found")
 
 
-def test_further_photos_and_a_caption_reach_the_training(staff):
+def test_further_photos_and_a_caption_reach_the_training_and_stay(staff):
     more = [staff.image()["id"] for _ in range(2)]
     body = {"name": "three", "reference_image": staff.image()["id"], "more_images": more, "caption": " a red fox "}
     made = staff.client.post("/v1/styles", json=body)
@@ -199,6 +199,8 @@ def test_further_photos_and_a_caption_reach_the_training(staff):
         given = session.get_one(Job, made.json()["job"]).input
     assert len(given["more_keys"]) == 2
     assert given["caption"] == "a red fox"
+    style = staff.client.get(f"/v1/styles/{made.json()['id']}").json()
+    assert (style["more_images"], style["caption"]) == (more, "a red fox")
     too_many = staff.client.post("/v1/styles", json={**body, "more_images": [*more, *more, more[0]]})
     assert_problem(too_many, 422, "invalid-input")
     foreign = staff.client.post("/v1/styles", json={**body, "more_images": ["img_00000000000000000000000000000000"]})

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
+from backend.bases.service import all_bases
 from backend.core.bases import BaseEntry, FewSteps, Part, add_entry, folder_of, is_installed, registry
 from backend.core.config import Settings
 from backend.core.errors import InvalidInput
@@ -17,8 +20,9 @@ from backend.jobs.problems import BaseUnavailable
 from tests.bases.hub import COMMIT, Hub, serve
 from tests.engine.tiny_sd3 import save_tiny_sd3
 from tests.engine.tiny_sdxl import save_tiny_sdxl, single_file
-from worker.bases.hub import listed
-from worker.bases.store import RECORD, check, fetch
+from worker.bases.hub import HubFile, download, listed
+from worker.bases.local import RECORD, copy
+from worker.bases.store import check, fetch
 from worker.engine.base_info import BaseInfo, FewStepsInfo
 from worker.engine.bases import load_base
 from worker.engine.few_steps import few_steps_of
@@ -27,6 +31,8 @@ from worker.engine.pairs.sd3 import load_sd3
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from click.testing import Result
 
 PARTS = {
     "base": Part(
@@ -148,10 +154,7 @@ def test_a_check_names_what_is_missing_and_what_is_damaged(settings: Settings) -
     folder = fetch(settings, "tiny", quiet)
     assert check(settings, "tiny", quiet).whole
     (folder / "scheduler" / "scheduler_config.json").unlink()
-    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
-    data = bytearray(weights.read_bytes())
-    data[-1] ^= 1
-    weights.write_bytes(bytes(data))
+    damage(folder / "unet" / "diffusion_pytorch_model.safetensors")
     found = check(settings, "tiny", quiet)
     assert found.missing == ("scheduler/scheduler_config.json",)
     assert found.damaged == ("unet/diffusion_pytorch_model.safetensors",)
@@ -164,8 +167,34 @@ def test_without_the_hub_what_is_here_is_enough(settings: Settings, hub: Hub) ->
         fetch(settings.model_copy(update={"offline": True}), "tiny", quiet)
     fetch(settings, "tiny", quiet)
     hub.asked.clear()
-    fetch(settings.model_copy(update={"offline": True}), "tiny", quiet)
+    offline = settings.model_copy(update={"offline": True})
+    folder = fetch(offline, "tiny", quiet)
     assert hub.asked == []
+    (folder / "vae" / "config.json").unlink()
+    with pytest.raises(BaseUnavailable, match="not all of it"):
+        fetch(offline, "tiny", quiet)
+    assert hub.asked == []
+
+
+def test_a_fetch_that_broke_off_is_not_whole_without_the_hub(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks_off(file: HubFile, *rest: Any) -> HubFile:
+        if file.path == "control_edge/diffusion_pytorch_model.safetensors":
+            raise BaseUnavailable("broken off")
+        return download(file, *rest)
+
+    # In the last repository, after one of its two files.
+    monkeypatch.setattr("worker.bases.store.download", breaks_off)
+    with pytest.raises(BaseUnavailable, match="broken off"):
+        fetch(settings, "tiny", quiet)
+    assert (folder_of(settings, "tiny") / "control_edge" / "config.json").is_file()
+    with pytest.raises(BaseUnavailable, match="shop/canny is not on this computer"):
+        fetch(settings.model_copy(update={"offline": True}), "tiny", quiet)
+    monkeypatch.undo()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    fetch(settings, "tiny", quiet)
+    assert check(settings, "tiny", quiet).whole
 
 
 @pytest.mark.parametrize("trouble", ["gone", "gated", "unreachable"])
@@ -210,6 +239,38 @@ def test_a_single_file_checkpoint_becomes_a_base(settings: Settings, hub: Hub, t
     assert load_base(fetch(settings, "tiny", quiet)).info.version != tuned.info.version
 
 
+@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "is full"), (errno.EACCES, "may not use")])
+@pytest.mark.parametrize("where", ["huggingface_hub.hf_hub_download", "worker.bases.store.copy"])
+def test_trouble_with_the_disk_is_not_blamed_on_the_hub(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int, words: str, where: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, "no", "/some/file")
+
+    monkeypatch.setattr(where, refuse)
+    parts = ENTRY.parts if "hub" in where else {"base": Part(folder=save_tiny_sdxl(tmp_path / "own"))}
+    add_entry(settings, "tiny", ENTRY.model_copy(update={"parts": parts}))
+    with pytest.raises(InvalidInput, match=words):
+        fetch(settings, "tiny", quiet)
+
+
+def test_copies_and_unpacked_weights_need_room_too(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = save_tiny_sdxl(tmp_path / "own")
+    fetch(settings, "tiny", quiet)
+    file = single_file(source, tmp_path / "one.safetensors")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10, 10, 1000))
+    for given in (
+        BaseEntry(title="", licence="", parts={"base": Part(folder=source)}),
+        # Its configurations alone would fit.
+        BaseEntry(title="", licence="", file=file, parts={"base": Part(folder=tmp_path / "none")}),
+    ):
+        (tmp_path / "none").mkdir(exist_ok=True)
+        with pytest.raises(InvalidInput, match="are free there"):
+            fetch(settings, "own", quiet, given)
+
+
 @pytest.mark.parametrize("kind", ["text", "lora", "half"])
 def test_files_that_are_no_checkpoints_are_refused(settings: Settings, tmp_path: Path, kind: str) -> None:
     from safetensors.torch import load_file, save_file
@@ -242,10 +303,27 @@ def test_the_registry_reads_what_it_writes(tmp_path: Path) -> None:
     assert {"hoop-mini", "sdxl", "sd3"} < set(found)
     (tmp_path / "bases.toml").write_text('[x]\ntitle = "x"\nlicence = ""\nwidth = 3\n')
     with pytest.raises(InvalidInput, match="width"):
-        registry(settings)
+        registry(settings, strict=True)
     (tmp_path / "bases.toml").write_text("[x")
     with pytest.raises(InvalidInput, match="cannot be read"):
-        registry(settings)
+        registry(settings, strict=True)
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        add_entry(settings, "tiny", ENTRY)
+
+
+def test_a_typing_error_in_the_list_stops_no_service(tmp_path: Path, settings: Settings) -> None:
+    own = settings.data_dir / "bases.toml"
+    own.write_text(own.read_text() + '[x]\ntitle = "x"\nlicence = ""\nwidth = 3\n')
+    with capture_logs() as logs:
+        for _ in range(2):
+            assert "tiny" in registry(settings)
+            assert [base.name for base in all_bases(settings)] == ["hoop-mini"]
+    assert [one["event"] for one in logs] == ["bases.entry_left_out"]
+    assert "x.width" in logs[0]["reason"]
+    with pytest.raises(InvalidInput, match=r"x\.width"):
+        fetch(settings, "tiny", quiet)
+    own.write_bytes(b"\xff[")
+    assert set(registry(settings)) == {"hoop-mini", "sdxl", "sd3"}
 
 
 def test_the_command_line(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -267,6 +345,116 @@ def test_the_command_line(settings: Settings, monkeypatch: pytest.MonkeyPatch, t
     assert runner.invoke(command.base_app, ["add", "mine", str(other), "--like", "tiny"]).exit_code == 0
     listed = runner.invoke(command.base_app, ["list"]).output
     assert "mine: mine" in listed.replace("\n", " ")
+
+
+def test_bases_are_added_and_removed(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import worker.bases.cli as command
+
+    monkeypatch.setattr(command, "get_settings", lambda: settings)
+
+    def run(*words: object, answer: str = "") -> Result:
+        return CliRunner().invoke(command.base_app, [str(word) for word in words], input=answer)
+
+    kept = (settings.data_dir / "bases.toml").read_text()
+    source = tmp_path / "evil"
+    source.mkdir()
+    for name in ("../../evil", ".", "Capital", "with space"):
+        assert "cannot be a base model's name" in str(run("add", name, source, "--like", "tiny").exception)
+    for name in ("sdxl", "hoop-mini"):
+        assert "another name" in str(run("add", name, source, "--like", "tiny").exception)
+    # What turns out not to be usable is in no list, and what was fetched for it can be removed.
+    wrong = tmp_path / "wrong.safetensors"
+    wrong.write_text("hello")
+    assert "cannot be read" in str(run("add", "wrong", wrong, "--like", "tiny").exception)
+    assert (settings.data_dir / "bases.toml").read_text() == kept
+    assert run("remove", "wrong", "--yes").exit_code == 0
+    assert list(settings.bases.iterdir()) == []
+
+    other = save_tiny_sdxl(tmp_path / "folder", seed=3)
+    assert run("add", "mine", other, "--like", "tiny").exit_code == 0
+    assert is_installed(settings, "mine")
+    assert run("remove", "mine", answer="n\n").exit_code == 1
+    assert is_installed(settings, "mine")
+    add_entry(settings, "like", BaseEntry(title="", licence="", file=wrong, like="mine"))
+    assert "needed by like" in str(run("remove", "mine", "--yes").exception)
+    assert run("remove", "like", "--yes").exit_code == 0
+    assert run("remove", "mine", answer="y\n").exit_code == 0
+    assert "mine" not in registry(settings)
+    assert not (settings.bases / "mine").exists()
+    assert "no base model" in str(run("remove", "mine", "--yes").exception)
+    assert "comes with Hoop" in str(run("remove", "hoop-mini", "--yes").exception)
+    # One that Hoop knows stays listed, and a name by hand leads nowhere else.
+    (settings.bases / "sdxl" / "unet").mkdir(parents=True)
+    assert run("remove", "sdxl", "--yes").exit_code == 0
+    assert "sdxl" in registry(settings)
+    assert not (settings.bases / "sdxl").exists()
+    add_entry(settings, "../../evil", ENTRY)
+    assert "by hand" in str(run("remove", "../../evil", "--yes").exception)
+    assert source.is_dir()
+
+
+def test_a_newer_checkpoint_of_the_same_name_takes_its_place(settings: Settings, tmp_path: Path) -> None:
+    file = single_file(save_tiny_sdxl(tmp_path / "first", seed=5), tmp_path / "tune.safetensors")
+    entry = BaseEntry(title="Tune", licence="", file=file, like="tiny", resolution=64)
+    add_entry(settings, "tune", entry)
+    folder = fetch(settings, "tune", quiet)
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    first, written = BaseInfo.read(folder).version, weights.stat().st_mtime_ns
+    fetch(settings, "tune", quiet)
+    assert weights.stat().st_mtime_ns == written, "the same is not unpacked again"
+    # One that cannot be used harms nothing.
+    newer = single_file(save_tiny_sdxl(tmp_path / "second", seed=6), tmp_path / "newer.safetensors")
+    whole = newer.read_bytes()
+    newer.write_text("hello")
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        fetch(settings, "tune", quiet, entry.model_copy(update={"file": newer}))
+    assert check(settings, "tune", quiet).whole
+    newer.write_bytes(whole)
+    fetch(settings, "tune", quiet, entry.model_copy(update={"file": newer}))
+    assert BaseInfo.read(folder).version != first
+    ours = load_base(folder).unet.state_dict()
+    theirs = load_base(tmp_path / "second").unet.state_dict()
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-3) for name in ours)
+    # What was unpacked is checked like what was fetched.
+    damage(weights)
+    assert check(settings, "tune", quiet).damaged == ("unet/diffusion_pytorch_model.safetensors",)
+
+
+def test_a_folder_is_copied_once_and_again_where_it_changed(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = save_tiny_sdxl(tmp_path / "own", seed=3)
+    (source / RECORD).write_text('{"unet/gone.safetensors": {}}')
+    (source / "unet" / "old.txt").write_text("of no use")
+    entry = BaseEntry(title="Own", licence="ours", parts={"base": Part(folder=source)}, resolution=64)
+    add_entry(settings, "own", entry)
+    folder = fetch(settings, "own", quiet)
+    first = BaseInfo.read(folder)
+    assert (first.name, first.licence) == ("own", "ours"), "and not what the source says about itself"
+    assert check(settings, "own", quiet).whole
+    copied = []
+    monkeypatch.setattr("worker.bases.store.copy", lambda file, to: copied.append(file.path) or copy(file, to))
+    fetch(settings, "own", quiet)
+    assert copied == []
+    other = save_tiny_sdxl(tmp_path / "other", seed=4)
+    shutil.copy(other / "unet" / "diffusion_pytorch_model.safetensors", source / "unet")
+    (source / "unet" / "old.txt").unlink()
+    fetch(settings, "own", quiet)
+    assert copied == ["unet/diffusion_pytorch_model.safetensors"]
+    assert not (folder / "unet" / "old.txt").exists()
+    assert BaseInfo.read(folder).version != first.version
+    damage(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    assert check(settings, "own", quiet).damaged == ("unet/diffusion_pytorch_model.safetensors",)
+    shutil.rmtree(source / "tokenizer")
+    (folder / "tokenizer").rename(tmp_path / "away")
+    with pytest.raises(InvalidInput, match="there is no tokenizer"):
+        fetch(settings, "own", quiet)
+
+
+def damage(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(bytes(data))
 
 
 def test_a_speed_up_comes_with_the_base_and_to_one_that_is_here_already(

@@ -1,6 +1,7 @@
 """What a person does on Hoop's page, as functions."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect
@@ -19,7 +20,7 @@ def fits(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
-def begin_style(page: Page, photo: Path, name: str, artwork: Path | None = None) -> None:
+def begin_style(page: Page, photo: Path, name: str, artwork: Path | None = None, more: Sequence[Path] = ()) -> None:
     """From the styles to one that is being learnt: photo, pair review, name."""
     page.goto("/#/styles")
     page.get_by_role("link", name="New style").first.click()
@@ -29,6 +30,11 @@ def begin_style(page: Page, photo: Path, name: str, artwork: Path | None = None)
         page.get_by_role("button", name="Add the artwork").click()
         page.get_by_label("Drop the artwork it was made from").set_input_files(artwork)
         expect(page.get_by_role("radio", name=re.compile("My own design"))).to_be_checked(timeout=MINUTE)
+    if more:
+        page.get_by_role("button", name="More photos of the same style").click()
+    for number, further in enumerate(more, 2):
+        page.get_by_label("Drop another photo").set_input_files(further)
+        expect(page.get_by_text(f"Photo {number}", exact=True)).to_be_visible(timeout=MINUTE)
     halves = page.locator(".halves img")
     expect(halves).to_have_count(2, timeout=3 * MINUTE)
     loaded(halves.nth(0))

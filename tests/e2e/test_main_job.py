@@ -157,8 +157,10 @@ def test_a_draft_comes_first_and_a_tap_looks_closely(staff: Page, design: Path) 
     assert picture.bounding_box()["width"] == pytest.approx(box["width"], abs=1)
 
 
-def test_learning_can_be_stopped(staff: Page, photo: Path) -> None:
-    pages.begin_style(staff, photo, "Not this one")
+def test_learning_can_be_stopped_and_begun_again(staff: Page, photo: Path, design: Path) -> None:
+    with staff.expect_request(lambda call: call.method == "POST" and call.url.endswith("/v1/styles")) as asked:
+        pages.begin_style(staff, photo, "Not this one", more=[design])
+    assert len(asked.value.post_data_json["more_images"]) == 1
     staff.get_by_role("button", name="Stop learning").click()
     staff.get_by_role("dialog").get_by_role("button", name="Stop learning").click()
     expect(staff.get_by_text("Learning was stopped")).to_be_visible(timeout=2 * pages.MINUTE)
@@ -168,6 +170,7 @@ def test_learning_can_be_stopped(staff: Page, photo: Path) -> None:
     staff.get_by_role("link", name="Not this one").first.click()
     staff.get_by_role("button", name="Start again from its photo").click()
     expect(staff.get_by_role("textbox", name="Name")).to_have_value("Not this one", timeout=pages.MINUTE)
+    expect(staff.get_by_text("Photo 2", exact=True)).to_be_visible()
 
 
 ALL_PHOTOS = pytest.mark.skipif(

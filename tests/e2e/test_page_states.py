@@ -90,6 +90,43 @@ def test_a_file_that_is_no_picture_gets_a_sentence(staff: Page, tmp_path: Path) 
     expect(staff.get_by_role("alert").get_by_text(re.compile("at least 256 pixels"))).to_be_visible()
 
 
+NUMBERS = {"steps": 1, "strength": 1, "guidance": 1, "control": {"edge": 1, "tile": 1}, "colour_fix": True}
+BASES = json.dumps(
+    {"data": [{"name": n, "defaults": dict.fromkeys(("flat", "raised", "text"), NUMBERS)} for n in ("first", "second")]}
+)
+
+
+@pytest.mark.parametrize(
+    ("bases", "status", "kept", "wanted"),
+    [
+        (BASES, 200, "second", "second"),
+        (BASES, 200, "gone", "first"),
+        (_problem(500, "internal", "The list cannot be had."), 500, "second", None),
+    ],
+)
+def test_a_pair_is_asked_for_on_a_base_that_is_there(
+    staff: Page, bases: str, status: int, kept: str, wanted: str | None
+) -> None:
+    photo = {"id": "img_1", "width": 8, "height": 8, "url": "/favicon.svg"}
+    draft = json.dumps({"photo": photo, "base": kept})
+    staff.add_init_script(f"sessionStorage.setItem('hoop.draft', {json.dumps(draft)})")
+    staff.route("**/v1/bases", _answer(bases, status))
+    asked: list[str | None] = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.post_data_json.get("base"))
+        _answer(_problem(422, "invalid-input", "No pair today."), 422)(route)
+
+    staff.route("**/v1/pairs", refuse)
+    staff.goto("/#/new")
+    expect(staff.get_by_text("No pair today.")).to_be_visible()
+    assert asked == [wanted]
+    choice = staff.get_by_role("group", name="Learnt on")
+    expect(choice).to_have_count(0 if wanted is None else 1)
+    if wanted is not None:
+        expect(choice.get_by_role("radio", name=wanted)).to_be_checked()
+
+
 def test_a_lost_connection_is_told_and_found_again(staff: Page) -> None:
     staff.goto("/#/styles")
     staff.get_by_role("heading", name="Styles", exact=True).wait_for()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from worker.atelier.held_out import HELD_OUT_BRIEFS
 from worker.engine.briefs import draw_brief, known_things, similar_things
-from worker.engine.clipart import FOLDER, MOST, compose, library, recoloured
+from worker.engine.clipart import FOLDER, MOST, compose, letters_lacking, library, recoloured
 
 GROUND = (230, 228, 220)
 SIZE = 96
@@ -100,18 +101,48 @@ def test_each_thing_has_its_own_colour() -> None:
         ("a crown with the name “Bella Rosa” in gold", ("crown", "“Bella Rosa”")),
         ("the name Anna in red", ("“Anna”",)),
         ("monogram AB", ("“AB”",)),
+        ("a heart with the name anna", ("heart", "“anna”")),
+        ("the word love", ("“love”",)),
+        ("“Zoë Łukasz Жанна”", ("“Zoë Łukasz Жанна”",)),
         ("'Team Blue' with a star", ("star", "“Team Blue”")),
         ("a bird's nest", ("bird",)),
     ],
 )
 def test_lettering_is_set_as_it_is_written(brief: str, expected: tuple[str, ...]) -> None:
     found = shows(brief)
-    assert set(expected) <= set(found)
+    assert set(expected) <= {name.removeprefix("red ") for name in found}
 
 
 def test_lettering_has_the_colour_that_no_thing_takes() -> None:
     red = pixels("the name Anna in red")
     assert red[inked(red)].mean(0).argmax() == 0
+
+
+def test_letters_that_the_font_lacks_are_left_out_and_named() -> None:
+    drawn = draw_brief("a fox with “日本”", SIZE, GROUND)
+    assert drawn is not None
+    assert (drawn.shows, drawn.lacking) == (("fox",), "日本")
+    assert letters_lacking("Zoë José Łukasz Ωμέγα Ещё & 5") == ""
+
+
+def test_colours_are_known_whatever_pillow_has_looked_up_before() -> None:
+    from worker.engine import briefs
+
+    Image.new("RGB", (1, 1), "white")
+    briefs._colours.cache_clear()
+    assert shows("a white swan") == ("swan",)
+
+
+@pytest.mark.parametrize(("brief", "most"), [("I love Mom", 1), ("a man's face", 1), ("my life in words", 1)])
+def test_words_that_go_with_everything_call_for_nothing_absurd(brief: str, most: int) -> None:
+    assert len(shows(brief)) <= most
+    assert not {"love hotel", "information", "breast feeding", "clown", "clown face"} & set(shows(brief))
+
+
+def test_more_than_fit_are_as_many_as_fit() -> None:
+    dozen, twelve = pixels("a dozen roses"), pixels("12 roses")
+    assert np.array_equal(dozen, twelve)
+    assert np.array_equal(dozen, pixels("four roses"))
 
 
 def test_letters_take_the_last_colour_and_things_keep_theirs() -> None:

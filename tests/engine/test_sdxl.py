@@ -212,6 +212,14 @@ def test_the_plan_saves_no_more_than_it_has_to(folder: Path) -> None:
     between = plan(folder, needs[1].total / 0.92 + 1, order, torch.bfloat16)
     assert between.savings == order[:1]
     assert "text encoders wait" in between.describe()
+    # What was tried first and did not help, as tiles in a picture of one tile, is not done.
+    enough = plan(folder, needs[1].total / 0.92 + 1, ("vae_tiling", *order[:1]), torch.bfloat16)
+    assert enough.savings == order[:1]
+    assert enough.fits
+    # Where the estimate was too low, the next ones in order are added.
+    assert plan(folder, 80e9, order, torch.bfloat16, more=1).savings == order[:1]
+    assert plan(folder, needs[1].total / 0.92 + 1, order, torch.bfloat16, more=2).savings == order[:3]
+    assert plan(folder, 80e9, order, torch.bfloat16, more=9).savings == order
 
 
 def test_what_training_keeps_is_what_autograd_keeps(folder: Path) -> None:

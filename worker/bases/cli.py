@@ -1,4 +1,4 @@
-"""`hoop base`: fetch, list, check and add base models."""
+"""`hoop base`: fetch, list, check, add and remove base models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from backend.core.bases import BaseEntry, Part, add_entry, is_installed, registry
+from backend.core.bases import BaseEntry, Part, add_entry, check_new_name, is_installed, registry
 from backend.core.config import get_settings
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def list_bases() -> None:
     """List the base models that Hoop knows, and which are on this machine."""
     settings = get_settings()
     console = Console(soft_wrap=True, highlight=False)
-    for name, entry in registry(settings).items():
+    for name, entry in registry(settings, strict=True).items():
         here = "comes with Hoop" if entry.bundled else "here" if is_installed(settings, name) else "not fetched yet"
         console.print(f"[bold]{name}[/bold]{' (default)' if name == settings.base else ''}: {entry.title}")
         pixels = "" if entry.bundled else f", {entry.resolution} px"
@@ -100,7 +100,7 @@ def check(
     if not found.whole:
         console.print(f"{entry.title} is not whole. Get what is missing with: hoop base fetch {name}")
         raise typer.Exit(1)
-    console.print(f"{entry.title} is whole: {found.files} fetched files, {found.bytes / 1e9:.2f} GB.")
+    console.print(f"{entry.title} is whole: {found.files} files, {found.bytes / 1e9:.2f} GB.")
     from worker.runtime import Runtime
 
     runtime = Runtime(settings)
@@ -145,18 +145,35 @@ def add(
     from worker.bases.store import fetch as fetch_base
 
     settings = get_settings()
+    check_new_name(name)
     model, path = entry_of(settings, like), checkpoint.expanduser().absolute()
-    kept = model.model_dump(include={"resolution", "style_blocks", "style_word", "dtype", "pair_builder", "few_steps"})
+    kept = model.model_dump(include={"resolution", "style_blocks", "style_word", "dtype", "few_steps"})
     kept |= {"short_of_memory": model.short_of_memory, "title": title or name, "licence": licence}
     if path.is_dir():
         parts = {part: given for part, given in model.parts.items() if part.startswith("control")}
         entry = BaseEntry(**kept, parts=parts | {"base": Part(folder=path)})
     else:
         entry = BaseEntry(**kept, file=path, like=like)
-    written = add_entry(settings, name, entry)
     with _bar(f"adding {name}") as report:
-        folder = fetch_base(settings, name, report)
+        folder = fetch_base(settings, name, report, entry)
+    # Last: what is in the list can be used.
+    written = add_entry(settings, name, entry)
     Console(soft_wrap=True).print(f"{entry.title} is in {folder}, and in the list {written}.")
+
+
+@base_app.command()
+def remove(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a base model's files, and its entry in your own list."""
+    from worker.bases.store import remove as remove_base
+
+    settings = get_settings()
+    if not yes and not typer.confirm(f"Delete {settings.bases / name}? Styles learnt on it cannot be rendered then."):
+        raise typer.Exit(1)
+    remove_base(settings, name)
+    Console(soft_wrap=True).print(f"“{name}” is removed.")
 
 
 def register(app: typer.Typer) -> None:

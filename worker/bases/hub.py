@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,10 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from backend.core.bases import Part
+from backend.core.errors import InvalidInput
 from backend.jobs.problems import BaseUnavailable
 
 _MODEL_FILES: Final = (".json", ".txt", ".safetensors", ".model")
 _OTHER_LIBRARIES: Final = ("flax_", "openvino_", "tf_")
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -22,10 +26,11 @@ class HubFile:
 
     Attributes:
         path: in the base's folder.
-        repo, revision: where it comes from; a commit.
-        name: in the repository.
-        size: bytes.
-        sha256: of its content; empty while the hub does not say and it is not here yet.
+        repo, revision: where it comes from; a commit. No repository is this machine, and the revision what tells one
+            state of the source from another (:mod:`worker.bases.local`).
+        name: in the repository, or the source's path.
+        size: bytes; 0 while nobody knows.
+        sha256: of its content; empty while nobody says. In a base's record: empty while the file is not here yet.
     """
 
     path: str
@@ -82,6 +87,7 @@ def download(file: HubFile, folder: Path, waiting: Path, got: Callable[[int], No
 
     Raises:
         BaseUnavailable: the hub cannot be reached, does not give it, or what arrived is damaged.
+        OSError: the disk does not take it, see :func:`writing`.
     """
     from huggingface_hub import hf_hub_download  # noqa: PLC0415
 
@@ -175,9 +181,31 @@ def _in_plain_words(repo: str, folder: Path) -> Iterator[None]:
     except Exception as error:
         # The hub's library has changed the library below it more than once, and passes its errors on.
         network = type(error).__module__.startswith(("httpx", "requests", "urllib3", "huggingface_hub"))
-        if not (network or isinstance(error, OSError)):
+        if not (network or isinstance(error, OSError)) or _of_the_disk(error):
             raise
         raise BaseUnavailable(
             f"The model hub cannot be reached, so {repo} could not be fetched. What has arrived is kept: fetch again "
             f"when the network is back, or fetch on another computer and copy the folder to {folder}."
         ) from error
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Inside, what goes wrong with the disk is said so that a shop owner knows what to do."""
+    try:
+        yield
+    except OSError as error:
+        if not _of_the_disk(error):
+            raise
+        if error.errno in _FULL:
+            words = f"The disk of {folder} is full. What has arrived is kept: make room there and try again"
+        else:
+            words = f"Hoop may not use {error.filename}. Give it the right to read and write there and try again"
+        raise InvalidInput(f"{words}, or set HOOP_BASES_DIR to a folder on another disk.") from error
+
+
+def _of_the_disk(error: Exception) -> bool:
+    """Whether an error is the disk's; firewalls forbid things too, but to no file."""
+    if not isinstance(error, OSError):
+        return False
+    return error.errno in _FULL or (error.errno in _FORBIDDEN and error.filename is not None)

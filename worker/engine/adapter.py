@@ -260,13 +260,13 @@ class TrainingLora:
 @contextmanager
 def training_lora(unet: Any, style_blocks: Sequence[str], rank: int, seed: int) -> Iterator[TrainingLora]:
     """Puts a new LoRA on a UNet and takes it off again, whatever happens inside; the base's weights never change."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        unet.add_adapter(
-            LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=list(TARGETS)),
-            adapter_name=_ADAPTER,
-        )
     try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            unet.add_adapter(
+                LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=list(TARGETS)),
+                adapter_name=_ADAPTER,
+            )
         yield TrainingLora(unet, style_blocks)
     finally:
         unet.unload_lora()

@@ -262,10 +262,7 @@ class Base:
             for name, conditioning, scale in (("tile", tile, tile_scale), ("edge", edge, edge_scale))
             if name in self.controls and conditioning is not None and scale != 0
         ]
-        if "controls_aside" in self.savings:
-            wanted = [net for net, _, _ in used]
-            for net in self.controls.values():
-                net.to(self.device if net in wanted else "cpu")
+        self.bring_controls([net for net, _, _ in used])
         live = [(net, one, scale) for net, one, scale in used if isinstance(net, ControlNetModel)]
         if live:
             nets, maps, scales = zip(*live, strict=True)
@@ -276,6 +273,12 @@ class Base:
             down, mid = branch(conditioning.to(self.device, branch.dtype))
             parts.append((Residuals(tuple(tensor.float() for tensor in down), mid.float()), scale))
         return add_residuals(parts)
+
+    def bring_controls(self, wanted: Sequence[nn.Module] = ()) -> None:
+        """Of control that is kept aside to save memory, has these on the device and no others."""
+        if "controls_aside" in self.savings:
+            for net in self.controls.values():
+                net.to(self.device if net in wanted else "cpu")
 
     # Denoising
 

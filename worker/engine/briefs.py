@@ -16,12 +16,12 @@ from typing import Final
 
 from PIL import Image, ImageColor
 
-from worker.engine.clipart import MOST, Colour, Drawing, compose, library, recoloured
+from worker.engine.clipart import MOST, Colour, Drawing, compose, letters_lacking, library, recoloured
 from worker.engine.drawings import COLOURS
 
 __all__ = ["BriefDrawing", "draw_brief", "known_things", "similar_things"]
 
-_COUNTS: Final = {"two": 2, "three": 3, "four": 4, "pair": 2, "couple": 2, "2": 2, "3": 3, "4": 4}
+_COUNTS: Final = {"two": 2, "three": 3, "four": 4, "pair": 2, "couple": 2, "dozen": 12, "several": 3, "many": 4}
 _MORE_COLOURS: Final[dict[str, Colour]] = {
     "white": (244, 240, 230),
     "grey": (128, 130, 134),
@@ -55,6 +55,8 @@ _LETTERED: Final = re.compile(
     r"\b(?:[Mm]onogram|[Ii]nitials?|[Nn]ames?|[Ww]ords?|[Ll]etters?|[Ll]ettering|[Tt]ext|[Ss]aying|[Ss]logan)\b\s+(?:of\s+|is\s+)?"
     r"((?:[A-Z0-9][\w&’'.-]*)(?:\s+(?:&|and\s)?\s*[A-Z0-9][\w&’'.-]*)*)"
 )
+_PLAINLY: Final = re.compile(r"\b(?:name|word|text|lettering|saying|slogan)\s+(?:of\s+|is\s+)?(\w{1,30})")
+"""The same in small letters, of which one word is taken."""
 _NO_THING: Final = frozenset(
     re.findall(
         r"\w+",
@@ -64,7 +66,17 @@ _NO_THING: Final = frozenset(
     )
 )
 """Words that never call for a drawing, though some emoji is named so."""
+_NO_KEYWORD: Final = frozenset(
+    re.findall(
+        r"\w+",
+        "love like want need make show give have get say see think feel know go come take put use look good bad nice "
+        "happy sad best great cute pretty beautiful funny man woman mom dad mother father face body hand year time day "
+        "night work life person people thing stuff word name text letter happiness info information help",
+    )
+)
+"""Words that go with so many drawings that they call for none."""
 _LONGEST: Final = 4
+_LONGEST_LETTERING: Final = 40
 _IRREGULAR: Final = {
     "mice": "mouse",
     "geese": "goose",
@@ -87,10 +99,12 @@ class BriefDrawing:
     Attributes:
         picture: RGB, square.
         shows: the things in it, and lettering in quotes.
+        lacking: characters of the lettering that there are no letters for; then none of it is set.
     """
 
     picture: Image.Image
     shows: tuple[str, ...]
+    lacking: str = ""
 
 
 @dataclass
@@ -126,6 +140,8 @@ def draw_brief(brief: str, size: int, ground: Colour) -> BriefDrawing | None:
         ground: RGB of the cloth.
     """
     lettering, rest = _lettering(brief)
+    lacking = letters_lacking(lettering)
+    lettering = "" if lacking else lettering
     asked, spare = _things(rest)
     # "A fox in red": the fox's colour, unless there are letters to have it.
     if spare and asked and not asked[-1].colours and not lettering:
@@ -135,7 +151,7 @@ def draw_brief(brief: str, size: int, ground: Colour) -> BriefDrawing | None:
     ink = spare[0] if spare else _readable(ground)
     drawings = [recoloured(one.drawing, one.colours) for one in asked for _ in range(one.count)]
     shown = [one.drawing.names[0] for one in asked] + ([f"“{lettering}”"] if lettering else [])
-    return BriefDrawing(compose(drawings, lettering, ink, size, ground), tuple(shown))
+    return BriefDrawing(compose(drawings, lettering, ink, size, ground), tuple(shown), lacking)
 
 
 def _readable(ground: Colour) -> Colour:
@@ -145,11 +161,13 @@ def _readable(ground: Colour) -> Colour:
 
 def _lettering(brief: str) -> tuple[str, str]:
     """Letters to be set, and the brief without them."""
-    found = _QUOTED.search(brief) or _LETTERED.search(brief)
+    found = _QUOTED.search(brief) or _LETTERED.search(brief) or _PLAINLY.search(brief)
     if found is None:
         return "", brief
-    text = next(group for group in found.groups() if group)
-    return " ".join(text.split()), f"{brief[: found.start()]} {brief[found.end() :]}"
+    text = " ".join(next(group for group in found.groups() if group).split())
+    if found.re is _PLAINLY and (text in _NO_THING or text in _colours()):
+        return "", brief
+    return text[:_LONGEST_LETTERING], f"{brief[: found.start()]} {brief[found.end() :]}"
 
 
 def _things(brief: str) -> tuple[list[_Asked], list[Colour]]:
@@ -157,8 +175,9 @@ def _things(brief: str) -> tuple[list[_Asked], list[Colour]]:
     words = _words(brief)
     asked, spare = _attached(_found(words, _kinds(), _LONGEST))
     if not asked:
-        # "Bunny" is no drawing's name, but goes with one.
+        # "Bunny" is no drawing's name, but goes with one; of several such words the last is most likely the thing.
         asked, spare = _attached(_found(words, _keywords(), 1))
+        asked = asked[-1:]
     return asked, spare
 
 
@@ -195,8 +214,8 @@ def _found(words: Sequence[str], index: dict[str, Drawing], longest: int) -> Ite
             if drawing is not None and phrase not in _NO_THING:
                 yield drawing
                 break
-            if phrase in _COUNTS:
-                yield _COUNTS[phrase]
+            if phrase in _COUNTS or phrase.isdigit():
+                yield _COUNTS.get(phrase) or max(1, min(int(phrase[:4]), MOST))
                 break
         place += length
 
@@ -218,7 +237,8 @@ def _forms(phrase: str) -> Iterator[str]:
 
 @lru_cache(maxsize=1)
 def _colours() -> dict[str, Colour]:
-    named = {name: ImageColor.getrgb(code)[:3] for name, code in ImageColor.colormap.items()}
+    # By name: Pillow itself puts tuples into its table of codes once it has looked one up.
+    named = {name: ImageColor.getrgb(name)[:3] for name in ImageColor.colormap}
     return {**named, **COLOURS, **_MORE_COLOURS}
 
 
@@ -246,4 +266,8 @@ def _keywords() -> dict[str, Drawing]:
     for drawing in sorted(library(), key=lambda one: len(one.words)):
         for word in drawing.words:
             index.setdefault(word, drawing)
-    return {word: drawing for word, drawing in index.items() if word not in _colours()}
+    return {
+        word: drawing
+        for word, drawing in index.items()
+        if len(word) > 2 and word not in _colours() and word not in _NO_THING and word not in _NO_KEYWORD
+    }

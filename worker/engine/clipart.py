@@ -22,6 +22,8 @@ from PIL import Image, ImageDraw, ImageFont
 from worker.engine.colour import Float, lab_to_rgb, rgb_to_lab
 
 FOLDER: Final = Path(__file__).parent / "sketches"
+FONT: Final = FOLDER / "DejaVuSans-Bold.ttf"
+"""Latin with all accents, Greek and Cyrillic; bold, for thread needs width."""
 LIBRARY: Final = FOLDER / "fluent-emoji-flat.json.gz"
 
 Colour = tuple[int, int, int]
@@ -37,6 +39,8 @@ _ALIKE: Final = 35.0
 """Degrees of hue within which colours are shades of one."""
 _SEEN: Final = 16.0
 """Lab units by which ink and cloth differ at least, and lightness by which ink is moved where they do not."""
+_NO_LETTER: Final = "\uffff"
+"""No font has it: it shows what stands for what a font lacks."""
 _PLACES: Final = {
     1: ((0.5, 0.5, 0.9),),
     2: ((0.27, 0.5, 0.48), (0.73, 0.5, 0.48)),
@@ -48,8 +52,6 @@ MOST: Final = max(_PLACES)
 """Drawings in one picture."""
 _LETTERED: Final = 0.7
 """Share of the height that is left to drawings above lettering."""
-_OUTLINE: Final = 0.045
-"""Of letters' height, added around their strokes: thread needs width."""
 
 
 @dataclass(frozen=True)
@@ -231,20 +233,26 @@ def _set(picture: Image.Image, lettering: str, ink: Colour, box: tuple[int, int,
         ((left + right) / 2, (top + bottom) / 2),
         text,
         fill=ink,
-        font=ImageFont.load_default(size),
+        font=_font(size),
         anchor="mm",
         align="center",
-        stroke_width=_stroke(size),
-        stroke_fill=ink,
     )
 
 
-def _stroke(size: int) -> int:
-    return max(1, round(size * _OUTLINE))
+def letters_lacking(text: str) -> str:
+    """Those characters of a text that the font has no letters for."""
+    font = _font(32)
+    nothing = bytes(font.getmask(_NO_LETTER))
+    return "".join(
+        dict.fromkeys(letter for letter in text if not letter.isspace() and bytes(font.getmask(letter)) == nothing)
+    )
+
+
+@lru_cache(maxsize=64)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(FONT, size)
 
 
 def _fits(pen: ImageDraw.ImageDraw, text: str, size: int, width: int, height: int) -> bool:
-    left, top, right, bottom = pen.multiline_textbbox(
-        (0, 0), text, font=ImageFont.load_default(size), stroke_width=_stroke(size)
-    )
+    left, top, right, bottom = pen.multiline_textbbox((0, 0), text, font=_font(size))
     return right - left <= width and bottom - top <= height

@@ -232,8 +232,10 @@ class RenderConfig:
 
 
 RENDER_PRESETS = {
-    "flat": RenderConfig(),
-    "raised": RenderConfig(preset="raised", strength=0.85, control_edge=0.0, control_tile=0.4, colour_fix=False),
+    "flat": RenderConfig(preview_every=5),
+    "raised": RenderConfig(
+        preset="raised", preview_every=5, strength=0.85, control_edge=0.0, control_tile=0.4, colour_fix=False
+    ),
 }
 
 SMALL_RENDER_PRESETS = {
@@ -241,7 +243,7 @@ SMALL_RENDER_PRESETS = {
         steps=8,
         strength=0.25,  # more of it and a small base draws its own over the laid stitches
         lay_stitches=True,
-        laid_hold=0.5,
+        laid_hold=0.35,
         bare_strength=0.8,  # above it a base of this size fills the cloth with blotches
         bare_guidance=1.5,
         guidance=1.0,
@@ -259,7 +261,7 @@ SMALL_RENDER_PRESETS = {
         steps=8,
         strength=0.25,
         lay_stitches=True,
-        laid_hold=0.5,
+        laid_hold=0.35,
         bare_strength=0.9,
         bare_guidance=1.5,
         guidance=1.0,

@@ -76,7 +76,7 @@ def add_residuals(parts: Iterable[tuple[Residuals, float]]) -> Residuals | None:
     return total
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LiveControl:
     """Maps with the ControlNets that read them; what :class:`Residuals` are of a control branch.
 

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from worker.engine.adapter import Adapter, AdapterError, style_on
-from worker.engine.bases import Base, BaseError
+from worker.engine.bases import Base
 from worker.engine.colour import Bool
 from worker.engine.config import RenderConfig
 from worker.engine.drawing import sew
@@ -75,10 +75,9 @@ class DraftCheck:
 
 
 def few_steps_of(base: Base) -> FewSteps | None:
-    """The speed-up that came with a base, read once; ``None`` where there is none.
+    """The speed-up that came with a base, read once; ``None`` where there is none that can be used.
 
-    Raises:
-        BaseError: its file is damaged, or it belongs to another base.
+    A damaged one costs time and nothing else, so it is written into the log and done without.
     """
     told = base.info.few_steps
     if told is None or base.folder is None or not (path := base.folder / FOLDER / told.file).is_file():
@@ -87,7 +86,9 @@ def few_steps_of(base: Base) -> FewSteps | None:
         try:
             layers, skipped = read_speed_up(path.read_bytes(), base.unet)
         except (AdapterError, OSError) as error:
-            raise BaseError(f"the speed-up {path.name} of {base.info.name} cannot be used: {error}") from error
+            log.warning("the speed-up %s of %s cannot be used: %s", path.name, base.info.name, error)
+            base.info = replace(base.info, few_steps=None)
+            return None
         if skipped:
             log.warning(
                 "%s of %s: %d layers are left out, %s first", path.name, base.info.name, len(skipped), skipped[0]
@@ -138,9 +139,6 @@ def speed_up_for(base: Base, adapter: Adapter | None, config: RenderConfig) -> F
     """The speed-up that a render is drawn with: drafts on a base that has one, in styles that were found to bear it.
 
     A style that was not measured, such as an imported one, is drawn with the usual steps.
-
-    Raises:
-        BaseError: the base's speed-up is damaged.
     """
     if config.quality != "draft" or not config.few_steps or base.info.few_steps is None:
         return None
@@ -164,9 +162,6 @@ def check_draft(
 
     Returns:
         What was found; ``None`` for a base without a speed-up.
-
-    Raises:
-        BaseError: the base's speed-up is damaged.
     """
     speed_up = few_steps_of(base)
     if speed_up is None:

@@ -164,13 +164,17 @@ class Renderer:
         # The steps of a text preset are for pictures from noise; a drawing needs no more than a design.
         config = replace(flat, steps=min(asked.steps, flat.steps), **kept)
         shown = " and ".join(drawing.shows)
-        return replace(request, brief=None, design=drawing.picture, config=config), (
-            Notice(
-                "drawn_by_hoop",
-                f"The small base model cannot draw from words: this shows Hoop's own drawing of {shown}. Upload a "
-                "design to see yours.",
-            ),
+        said = Notice(
+            "drawn_by_hoop",
+            f"The small base model cannot draw from words: this shows Hoop's own drawing of {shown}. Upload a design "
+            "to see yours.",
         )
+        lacking = Notice(
+            "letters_lacking",
+            f"Hoop has no letters for “{drawing.lacking}”, so the lettering is left out. Please upload it as a design.",
+        )
+        notices = (said, lacking) if drawing.lacking else (said,)
+        return replace(request, brief=None, design=drawing.picture, config=config), notices
 
     def _finished(
         self,

@@ -21,6 +21,7 @@ from worker.engine.checkpoint import CheckpointStore, Snapshot
 from worker.engine.colour import Bool
 from worker.engine.complement import GeneratedPair, complementary_pairs
 from worker.engine.config import RenderConfig, TrainConfig, render_config
+from worker.engine.control import LiveControl
 from worker.engine.drawing import lay, sew
 from worker.engine.drawings import Colour
 from worker.engine.heap import kept_heap
@@ -137,6 +138,7 @@ class Training:
                 training_pair(self.base, item.embroidery, item.design, item.caption, config) for item in self.generated
             ]
             self._steps("stage_two", config.total_steps, others)
+        self.unet.clear()
 
     def _steps(self, stage: str, until: int, others: Sequence[TrainingPair] = ()) -> None:
         """Steps of one stage, each on one of the references; with ``others``, one of them joins it."""
@@ -198,6 +200,9 @@ class Training:
             design, seed = self.material.pair.design, self.config.seed
             laid = lay(config, self.swatch, [design], [seed], [self.material.pair.mask])
             picture = sew(self.base, [design], [seed], config, self.material.caption, laid=laid)[0]
+        # What only the preview needed gives its memory back to the training.
+        control = self.material.training.residuals
+        self.base.bring_controls(control.nets if isinstance(control, LiveControl) else ())
         self.progress.preview(picture)
 
     def curves(self, points: int = 60) -> dict[str, list[float]]:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -93,8 +94,10 @@ class Plan:
         )
 
 
-def plan(folder: Path, free: float, order: Sequence[str], dtype: torch.dtype, rank: int = 32) -> Plan:
-    """The first savings of ``order`` with which a base fits into ``free`` bytes, or all of them.
+def plan(folder: Path, free: float, order: Sequence[str], dtype: torch.dtype, rank: int = 32, *, more: int = 0) -> Plan:
+    """The savings of ``order`` with which a base fits into ``free`` bytes and without any of which it does not.
+
+    Those at its beginning are preferred. Where it never fits, that is all of them.
 
     Args:
         folder: the base's.
@@ -102,27 +105,38 @@ def plan(folder: Path, free: float, order: Sequence[str], dtype: torch.dtype, ra
         order: keys of :data:`SAVINGS`, the cheapest first.
         dtype: of the weights on the device.
         rank: of a training's LoRA.
+        more: savings beyond what the estimate asks for, where it was too low before.
 
     Raises:
         BaseError: the folder is no base.
     """
     sizes = {part.name: weights_of(part) * dtype.itemsize for part in folder.iterdir() if part.is_dir()}
-    measured = {False: _kept_by_training(folder, rank, checkpointing=False)}
-    chosen: list[str] = []
-    for saving in (None, *order):
-        if saving is not None:
-            chosen.append(saving)
-        checkpointing = "checkpointing" in chosen
-        if checkpointing not in measured:
-            measured[checkpointing] = _kept_by_training(folder, rank, checkpointing=True)
-        found = Plan(tuple(chosen), _need(folder, sizes, measured[checkpointing], chosen), free)
-        if found.fits:
-            return found
-    return found
-
-
-def _need(folder: Path, sizes: dict[str, float], training: float, savings: Sequence[str]) -> Need:
     resolution = BaseInfo.read(folder).resolution
+    # The original of whatever a style, or a speed-up of the whole UNet, may lie on (:mod:`worker.engine.swap`).
+    originals = sizes["unet"] if "few_steps" in sizes else sizes["unet"] * _style_share(folder)
+
+    @cache
+    def training(*, checkpointing: bool) -> float:
+        return _kept_by_training(folder, rank, checkpointing=checkpointing)
+
+    def planned(savings: Sequence[str]) -> Plan:
+        kept = training(checkpointing="checkpointing" in savings)
+        return Plan(tuple(savings), _need(resolution, sizes, kept, originals, savings), free)
+
+    for count in range(len(order) + 1):
+        found = planned(order[:count])
+        if found.fits:
+            break
+    if found.fits:
+        # A later saving may do what earlier ones were tried for. The dearest of the others go first.
+        for saving in reversed(found.savings):
+            without = planned([one for one in found.savings if one != saving])
+            found = without if without.fits else found
+    beyond = [saving for saving in order if saving not in found.savings][:more]
+    return planned([saving for saving in order if saving in (*found.savings, *beyond)]) if beyond else found
+
+
+def _need(resolution: int, sizes: dict[str, float], training: float, originals: float, savings: Sequence[str]) -> Need:
     weights = sum(
         size
         for name, size in sizes.items()
@@ -132,8 +146,6 @@ def _need(folder: Path, sizes: dict[str, float], training: float, savings: Seque
     )
     controls = sum(size for name, size in sizes.items() if name.startswith("control"))
     side = min(resolution, _TILE_SIDE) if "vae_tiling" in savings else resolution
-    # The original of whatever a style, or a speed-up of the whole UNet, may lie on (:mod:`worker.engine.swap`).
-    originals = sizes["unet"] if "few_steps" in sizes else sizes["unet"] * _style_share(folder)
     rendering = side**2 * DECODER_BYTES + (controls if "controls_aside" in savings else 0) + originals
     return Need(weights, training, rendering)
 

@@ -131,7 +131,7 @@ def prepare_reference(
 def _flatten(image: Image.Image) -> Float:
     if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
         rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, rgba)
     return to_float(image.convert("RGB"))
 

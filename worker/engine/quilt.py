@@ -43,6 +43,8 @@ _LARGEST: Final = 3.0
 """Standard deviations of the stitches' lightness at which what is taken of it ends: beyond lie wrong outlines."""
 _TOLERANCE: Final = 0.1
 """Blocks this much worse than the best are as good: which of them is taken is chance, or one would come every time."""
+_STRANGE: Final = 1.0
+"""Added to the cost of a block from another sample than the block before: seams between two photos show most."""
 _DARKEST: Final = 120.0
 """Added to L* before light is taken relative to it: a share of the light is about a share of L* + 16."""
 _SMOOTH: Final = 0.5
@@ -265,12 +267,12 @@ class _Stitches:
         return len(self.planes) // len(self.guides)
 
     def beside(self, others: Sequence[_Stitches]) -> _Stitches:
-        """With further samples, whose light stays what it is."""
+        """With further samples, each in its own standard deviations: photos differ in light and thread in contrast."""
         if not others:
             return self
-        scaled = [one.planes * np.array([one.contrast / self.contrast, 1, 1, 1], np.float32) for one in others]
         guides = (guide for one in others for guide in one.guides)
-        return _Stitches(np.concatenate([self.planes, *scaled]), (*self.guides, *guides), self.contrast)
+        planes = np.concatenate([self.planes, *(one.planes for one in others)])
+        return _Stitches(planes, (*self.guides, *guides), self.contrast)
 
     @classmethod
     def of(cls, embroidery: Picture, design: Picture, mask: Bool, scale: float = 1.0) -> _Stitches:
@@ -309,6 +311,7 @@ def _quilted(stitches: _Stitches, wanted: Float, rng: np.random.Generator) -> np
     out, known = np.zeros((height, width, stitches.planes.shape[-1]), np.float32), np.zeros((height, width), bool)
     source = np.zeros((height, width, 2), np.int32)
     within = np.moveaxis(np.mgrid[:block, :block], 0, -1).astype(np.int32)
+    last: int | None = None
     for top in _places(height, block, block - overlap):
         for left in _places(width, block, block - overlap):
             here = np.s_[top : top + block, left : left + block]
@@ -319,8 +322,11 @@ def _quilted(stitches: _Stitches, wanted: Float, rng: np.random.Generator) -> np
                 off = [cv2.matchTemplate(light[n], there, cv2.TM_SQDIFF, mask=where) for n in samples]
                 cost += np.stack(off) / fixed.sum()
             cost = np.maximum(cost, 0)
+            if len(cost) > 1 and last is not None:
+                cost += _STRANGE * (np.arange(len(cost)) != last)[:, None, None]
             sample, rows, columns = np.nonzero(cost <= cost.min() * (1 + _TOLERANCE) + 0.02)
             chosen = int(rng.integers(len(rows)))
+            last = int(sample[chosen])
             top_left = (sample[chosen] * stitches.side + rows[chosen], columns[chosen])
             place = within + np.array(top_left, np.int32)
             new = stitches.planes[place[..., 0], place[..., 1]]

@@ -236,7 +236,8 @@ class Updates:
         distinct = self._distinct()
         for key, value in state.items():
             kind, name, what = key.split("/")
-            distinct[kind].state[parameters[name]][what] = value.clone()
+            # A checkpoint is read on the CPU; a fused step wants everything where its parameter is.
+            distinct[kind].state[parameters[name]][what] = value.to(parameters[name].device, copy=True)
 
     def _distinct(self) -> dict[str, torch.optim.AdamW]:
         seen: dict[int, str] = {}

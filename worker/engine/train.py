@@ -8,13 +8,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageChops, ImageStat
+from PIL import Image, ImageChops, ImageFilter, ImageStat
 from torch import Tensor
 
 from worker.engine.adapter import TOKENS, Adapter, style_on, training_lora
 from worker.engine.bases import Base, image_to_tensor
 from worker.engine.blocks import BlockSimilarity, block_similarity
 from worker.engine.checkpoint import CheckpointStore, MemoryStore
+from worker.engine.colour import rgb_to_lab
 from worker.engine.config import TrainConfig, render_config
 from worker.engine.drawing import lay, sew
 from worker.engine.drawings import Colour, draw_designs
@@ -33,6 +34,9 @@ from worker.engine.quilt import Swatch
 from worker.engine.render_work import BATCH
 from worker.engine.routing import attention_blocks
 from worker.engine.version import STYLE_FORMAT, hoop_version
+
+_THREAD = 1.5
+"""Pixels of blur under which a thread's light and shade are one colour."""
 
 
 @dataclass(frozen=True)
@@ -223,12 +227,33 @@ def swatch_of(pair: Pair, prepared: PreparedReference | None = None) -> Swatch |
     """What is kept to lay stitches from; none of a photo in which no motif was found."""
     if not pair.mask.any():
         return None
+    told = _as_sewn(pair)
     fine = None if prepared is None else prepared.fine
     if fine is not None and prepared is not None:
         # A pair that was accepted before may show another part of the photo.
         off = ImageStat.Stat(ImageChops.difference(pair.embroidery, prepared.embroidery)).mean
         fine = fine if max(off) < 2 else None
-    return Swatch(pair.embroidery, pair.design, pair.mask, fine)
+    return Swatch(pair.embroidery, told.design, told.mask, fine)
+
+
+def _as_sewn(pair: Pair) -> Pair:
+    """The pair with the design that says best where the stitches lie.
+
+    Thread pulls cloth and reaches over outlines, so an artwork is seldom where it was sewn; a design drawn from the
+    photo is, unless it lost something. Stitches laid by it keep a new design's outlines better (docs/benchmark.md).
+    """
+    if pair.builder == "flatten":
+        return pair
+    prepared = prepare_reference(pair.embroidery, max(pair.embroidery.size), crop="whole", balance=False)
+    drawn = build_pair(prepared, "flatten")
+    if drawn.design.size != pair.design.size or not drawn.mask.any():
+        return pair
+
+    def off(one: Pair) -> float:
+        soft = pair.embroidery.filter(ImageFilter.GaussianBlur(_THREAD))
+        return float(np.linalg.norm(rgb_to_lab(soft) - rgb_to_lab(one.design), axis=-1).mean())
+
+    return drawn if off(drawn) < off(pair) else pair
 
 
 def _rounded(tokens: Tensor) -> list[list[float]]:

@@ -192,6 +192,11 @@ class TrainingUNet:
         norm, convolution = self.head
         return convolution(group_norm(state.x, norm)).float()
 
+    def clear(self) -> None:
+        """Forgets what was kept for further predictions on the same inputs."""
+        for recent in (self._stems, self._trunks, self._controls):
+            recent.clear()
+
     def _use(self, *, routed: bool) -> LoraUse:
         if not self.lora.active:
             return LoraUse()

@@ -48,6 +48,14 @@ def test_settings_travel_through_the_environment(monkeypatch, tmp_path):
     assert Settings() == given
 
 
+def test_folders_do_not_depend_on_where_a_process_runs(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOOP_BASES_DIR", "disk/bases")
+    given = Settings()
+    monkeypatch.chdir("/")
+    assert given.bases == Path(given.to_env()["HOOP_BASES_DIR"]) == tmp_path / "disk" / "bases"
+
+
 def test_wrong_values_are_refused(monkeypatch):
     monkeypatch.setenv("PORT", "eighty")
     with pytest.raises(ValidationError):

@@ -199,6 +199,11 @@ def test_a_model_draws_the_design_of_a_pair(floor: Shopfloor) -> None:
     assert (job.status, job.attempt) == ("failed", 1)
     assert "cannot draw the flat design by itself" in job.error["detail"]
 
+    pair = Pair(id=new_id("pair"), shop_id="shp_1", reference_image_id="img_1", builder="flatten")
+    job = floor.do("pair", pair, {**given, "builder": "flatten", "base": "sdxl"})
+    assert (job.status, job.attempt) == ("failed", 1)
+    assert "hoop base fetch sdxl" in job.error["detail"]
+
     own = floor.here.settings.model_copy(update={"design_base": "tiny-sd3"})
     save_tiny_sd3(own.bases / "tiny-sd3")
     add_entry(own, "tiny-sd3", BaseEntry(title="Tiny SD3", licence="", purpose="designs"))

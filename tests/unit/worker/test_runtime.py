@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from backend.core.bases import BaseEntry, add_entry
 from backend.core.config import Settings
@@ -88,6 +89,28 @@ def test_another_base_may_draw_the_designs_too(own: Settings) -> None:
     ):
         assert model is not None
         model(request())
+
+
+def test_after_memory_ran_out_more_is_saved(own: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_entry(own, "tiny-sdxl", BaseEntry(title="", licence="", short_of_memory=("text_encoders_aside", "vae_tiling")))
+    runtime = Runtime(own)
+    with pytest.raises(torch.OutOfMemoryError), runtime.base("tiny-sdxl") as first, runtime.base("tiny-sdxl"):
+        raise torch.OutOfMemoryError
+    with runtime.base("tiny-sdxl") as again:
+        assert again is not first, "loaded by the new plan"
+    with runtime.base("tiny-sdxl") as same:
+        assert same is again
+    monkeypatch.setattr(Runtime, "device", "cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (80e9, 80e9))
+    planned = runtime._plan("tiny-sdxl")
+    assert planned is not None
+    assert planned.savings == ("text_encoders_aside",)
+
+
+def test_a_base_that_is_away_says_nothing_about_itself(own: Settings) -> None:
+    assert Runtime(own).info("tiny-sdxl").name == "tiny-sdxl"
+    with pytest.raises(BaseUnavailable, match="hoop base fetch away"):
+        Runtime(own).info("away")
 
 
 def test_a_damaged_design_base_says_so(own: Settings) -> None:
