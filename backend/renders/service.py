@@ -91,6 +91,8 @@ def create_render(
             "adapter_sha256": style.adapter_sha256,
             "input": worked,
             "garment": garment_worked,
+            # Who names numbers gets them, in a draft too.
+            "few_steps": body.steps is None and body.guidance is None,
             **common,
         },
     )
@@ -176,8 +178,6 @@ def _numbers(base: BaseInfo, style: Style, body: RenderOptions, input_type: str)
         "preset": preset,
         # 31 bits: every library that draws from it takes such a number.
         "seed": body.seed if body.seed is not None else secrets.randbits(31),
-        # Who names numbers gets them, in a draft too.
-        "few_steps": body.steps is None and body.guidance is None,
         "steps": _given(body.steps, defaults.steps),
         "strength": _given(body.strength, defaults.strength),
         "guidance": _given(body.guidance, defaults.guidance),
