@@ -35,8 +35,12 @@ from worker.engine.render_work import BATCH
 from worker.engine.routing import attention_blocks
 from worker.engine.version import STYLE_FORMAT, hoop_version
 
-_THREAD = 1.5
-"""Pixels of blur under which a thread's light and shade are one colour."""
+_LINE = 3.0
+"""Pixels of blur under which threads' light and shade, and outlines a thread off, are even; a lost line stays."""
+_OTHER = 30.0
+"""Lab units from which a colour is another one, and no shade."""
+_TOLERATED = 0.01
+"""Share of the motif that a design drawn from the photo may have in other colours beyond what the artwork has."""
 
 
 @dataclass(frozen=True)
@@ -249,11 +253,13 @@ def _as_sewn(pair: Pair) -> Pair:
     if drawn.design.size != pair.design.size or not drawn.mask.any():
         return pair
 
-    def off(one: Pair) -> float:
-        soft = pair.embroidery.filter(ImageFilter.GaussianBlur(_THREAD))
-        return float(np.linalg.norm(rgb_to_lab(soft) - rgb_to_lab(one.design), axis=-1).mean())
+    motif = np.asarray(pair.mask) | np.asarray(drawn.mask)
 
-    return drawn if off(drawn) < off(pair) else pair
+    def lost(one: Pair) -> float:
+        sewn, flat = (rgb_to_lab(x.filter(ImageFilter.GaussianBlur(_LINE))) for x in (pair.embroidery, one.design))
+        return float((np.linalg.norm(sewn - flat, axis=-1) > _OTHER)[motif].mean())
+
+    return drawn if lost(drawn) <= lost(pair) + _TOLERATED else pair
 
 
 def _rounded(tokens: Tensor) -> list[list[float]]:
