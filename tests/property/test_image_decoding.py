@@ -323,6 +323,18 @@ def test_damaged_heic(data: st.DataObject) -> None:
     assert_safe(result)
 
 
+def test_a_file_that_crashes_the_decoder_is_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    import signal
+    import subprocess
+
+    def crashed(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.CompletedProcess(command, -signal.SIGSEGV)
+
+    monkeypatch.setattr("backend.core.images.subprocess.run", crashed)
+    with pytest.raises(TruncatedImage, match="damaged"):
+        decode(HEIC)
+
+
 def test_truncated_jpeg_says_so() -> None:
     raw = SEEDS["jpeg"]
     with pytest.raises(TruncatedImage, match="again"):
