@@ -31,6 +31,22 @@ def _tokenizer() -> CLIPTokenizer:
     )
 
 
+def text_config(tokenizer: CLIPTokenizer, width: int) -> CLIPTextConfig:
+    """A text encoder of two layers, for the tokenizer."""
+    return CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        projection_dim=width,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=24,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
 def save_tiny_base(folder: Path, prediction_type: str = "v_prediction", seed: int = 0) -> Path:
     """Writes a random base (256-letter vocabulary, f = 4 autoencoder, 32 px) and returns its folder."""
     with torch.random.fork_rng():
@@ -40,18 +56,7 @@ def save_tiny_base(folder: Path, prediction_type: str = "v_prediction", seed: in
 
 def _save(folder: Path, prediction_type: str) -> Path:
     tokenizer = _tokenizer()
-    text = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=TEXT,
-        intermediate_size=2 * TEXT,
-        projection_dim=TEXT,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=24,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    text = text_config(tokenizer, TEXT)
     unet = UNet2DConditionModel(
         sample_size=8,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3ControlNetModel, SD3Transformer2DModel
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+from transformers import CLIPTextModelWithProjection
 
-from tests.engine.tiny_base import _tokenizer
+from tests.engine.tiny_base import _tokenizer, text_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,18 +53,7 @@ def save_tiny_sd3(folder: Path, seed: int = 0, *, described: bool = True) -> Pat
         tokenizer = _tokenizer()
         for name, width in (("", FIRST), ("_2", SECOND)):
             tokenizer.save_pretrained(folder / f"tokenizer{name}")
-            text = CLIPTextConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=width,
-                intermediate_size=2 * width,
-                projection_dim=width,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                max_position_embeddings=24,
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
-            )
+            text = text_config(tokenizer, width)
             CLIPTextModelWithProjection(text).save_pretrained(folder / f"text_encoder{name}")
         FlowMatchEulerDiscreteScheduler(shift=3.0).save_pretrained(folder / "scheduler")
         for name in ("tile", "edge"):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, EulerDiscreteScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-from tests.engine.tiny_base import TEXT, _tokenizer
+from tests.engine.tiny_base import TEXT, _tokenizer, text_config
 from worker.engine.base_info import BaseInfo
 from worker.engine.single_file import write_index
 
@@ -53,23 +53,8 @@ def save_tiny_sdxl(folder: Path, seed: int = 0, *, described: bool = True) -> Pa
         tokenizer = _tokenizer()
         for name in ("tokenizer", "tokenizer_2"):
             tokenizer.save_pretrained(folder / name)
-
-        def text(width: int) -> CLIPTextConfig:
-            return CLIPTextConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=width,
-                intermediate_size=2 * width,
-                projection_dim=width,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                max_position_embeddings=24,
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-
-        CLIPTextModel(text(TEXT)).save_pretrained(folder / "text_encoder")
-        CLIPTextModelWithProjection(text(SECOND)).save_pretrained(folder / "text_encoder_2")
+        CLIPTextModel(text_config(tokenizer, TEXT)).save_pretrained(folder / "text_encoder")
+        CLIPTextModelWithProjection(text_config(tokenizer, SECOND)).save_pretrained(folder / "text_encoder_2")
         EulerDiscreteScheduler(
             beta_start=0.00085,
             beta_end=0.012,

@@ -23,6 +23,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 
+from worker.engine.adapter import TARGETS
 from worker.engine.base_info import BaseInfo
 
 SAVINGS: Final = {
@@ -33,7 +34,6 @@ SAVINGS: Final = {
 }
 """What can be done to need less of a device's memory, each with what it means."""
 
-_TARGETS: Final = ("to_q", "to_k", "to_v", "to_out.0")
 SPARE: Final = 0.92
 """Share of the free memory that is planned with: allocators lose some between blocks."""
 WORKSPACE: Final = 600e6
@@ -182,7 +182,7 @@ def _kept_by_training(folder: Path, rank: int, *, checkpointing: bool) -> float:
     with torch.device("meta"):
         unet: Any = UNet2DConditionModel.from_config(config)
         unet.requires_grad_(False)
-        unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(_TARGETS)))
+        unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(TARGETS)))
         # Autocast hands the LoRA's products on in 16 bits too.
         unet.to(torch.bfloat16)
         trained = sum(p.numel() for p in unet.parameters() if p.requires_grad)
