@@ -154,6 +154,18 @@ def test_inks_that_stand_out_survive_however_small():
     assert len(choose_inks(lab + np.random.default_rng(0).normal(0, 3, lab.shape).astype(np.float32), 18, 0.006)) == 2
 
 
+def test_sheen_makes_no_ink_and_two_threads_make_two():
+    """One green from shade to shine, and a sky no farther from a mountain than shade is from shine."""
+    rng = np.random.default_rng(0)
+    shade, shine = np.array([40.0, -17, 6]), np.array([57.0, -31, 22])
+    sheen = shade + rng.random((6000, 1)) * (shine - shade) + rng.normal(0, 2, (6000, 3))
+    assert len(choose_inks(sheen.astype(np.float32), merge=18, smallest=0.006)) == 1
+    sky, mountain = np.array([69.0, -11, -10]), np.array([49.0, -13, 3.5])
+    both = np.concatenate([colour + rng.normal(0, (4, 1.5, 2), (3000, 3)) for colour in (sky, mountain)])
+    mixed = sky + rng.random((300, 1)) * (mountain - sky)
+    assert len(choose_inks(np.concatenate([both, mixed]).astype(np.float32), merge=18, smallest=0.006)) == 2
+
+
 def test_small_areas_are_absorbed():
     labels = np.zeros((40, 40), np.int32)
     labels[5:35, 5:35] = 1

@@ -238,3 +238,18 @@ def test_further_samples_are_used_where_they_fit_better():
 def _halved(one):
     half = (SIDE // 2, SIDE // 2)
     return Swatch(one.embroidery.resize(half), one.design.resize(half), one.mask[::2, ::2]).as_json()
+
+
+def test_shadows_of_stitches_do_not_fall_on_plain_cloth():
+    """Legs of stitches reach over a jagged outline; a smooth one gets none of their shadows beside it."""
+    period, labels = 8, np.zeros((SIDE, SIDE), np.uint8)
+    for row in range(16, 112, period):
+        labels[row : row + period, 24 : 100 + (row // period % 2) * period] = 1
+    flat = np.where(labels[..., None] > 0, (200, 40, 40), (220, 220, 210)).astype(np.uint8)
+    sewn_flat, hatch = flat.copy(), np.add.outer(np.arange(SIDE), np.arange(SIDE)) % period < 3
+    sewn_flat[(labels > 0) & hatch] = (90, 10, 10)
+    one = Swatch(Image.fromarray(sewn_flat), Image.fromarray(flat), labels > 0)
+    design, mask = other_design()
+    laid = lay_stitches(one, design, mask)
+    darker = rgb_to_lab(laid.colours)[~mask][:, 0] - rgb_to_lab(laid.picture)[~mask][:, 0]
+    assert (darker > 2).sum() < 40, "only at the outline itself"

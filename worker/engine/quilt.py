@@ -176,7 +176,9 @@ def lay_finely(swatch: Swatch, laid: Laid, design: Picture, mask: Bool | None = 
 
 def _lit(stitches: _Stitches, source: npt.NDArray[np.int32], flat: _Flat) -> Laid:
     light, shows, thread, depth = np.moveaxis(stitches.planes[source[..., 0], source[..., 1]], -1, 0)
-    shows = shows * np.clip(_ASTRAY - np.abs(depth - flat.depth()), 0, 1)
+    at_home = np.clip(_ASTRAY - np.abs(depth - flat.depth()), 0, 1)
+    light = np.where(flat.mask, light, light * (1 - (1 - at_home) * np.maximum(shows, thread)))
+    shows = shows * at_home
     colours = (flat.lab + shows[..., None] * (flat.other() - flat.lab)).astype(np.float32)
     lit = colours.copy()
     # A sample that shows no cloth has none to lay: cloth stays plain, but for what hangs over an outline.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import cv2
@@ -18,6 +19,17 @@ _CANDIDATES: Final = 16
 _LIGHTNESS_WEIGHT: Final = 0.6
 """Sheen and relief change a thread's lightness, not its chroma."""
 _WEIGHT: Final = np.array([_LIGHTNESS_WEIGHT, 1, 1], np.float32)
+_SAME: Final = 10.0
+"""Distance under which two candidates are one ink whatever lies between."""
+_FEW: Final = 0.03
+"""Share of the pixels under which a candidate joins its neighbour."""
+_SHEEN: Final = 1.4
+"""Of the distance of merging: so far do the shades of one thread reach."""
+_VALLEY: Final = 0.5
+"""Of the lower peak's density: less than this between two candidates and they are two inks."""
+_KERNEL: Final = 3.0
+"""Standard deviation of the density's kernel, weighted Lab units."""
+_OUTSTANDING: Final = 30.0
 
 
 def ink_distance(lab: Float, inks: Float) -> Float:
@@ -29,12 +41,15 @@ def ink_distance(lab: Float, inks: Float) -> Float:
 def choose_inks(lab: Float, merge: float, smallest: float, limit: int = 12, seed: int = 0) -> Float:
     """Choose few colours that stand for many.
 
-    Many candidates by k-means, then the two nearest are joined again and again until all are ``merge`` apart; inks of
-    less than ``smallest`` share go, unless they stand alone in colour (an eye's black).
+    Many candidates by k-means, then the two nearest that are shades of one thread are joined again and again. Sheen
+    runs through all the shades of a thread, between two threads there are few pixels: candidates are one ink where no
+    valley of rare colours lies between them. Inks of less than ``smallest`` share go, unless they stand alone in colour
+    (an eye's black).
 
     Args:
         lab: N x 3.
-        merge: distance under which two inks are one (lightness weighted by 0.6).
+        merge: distance under which few pixels of another shade are no ink of their own, and from whose 1.4-fold on two
+            are never one (lightness weighted by 0.6).
         smallest: share of the pixels under which an ink is dropped.
         limit: most inks.
         seed: of k-means.
@@ -48,29 +63,61 @@ def choose_inks(lab: Float, merge: float, smallest: float, limit: int = 12, seed
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 40, 0.2)
     count = min(_CANDIDATES, len(sample))
     _, labels, centres = cv2.kmeans(sample, count, None, criteria, 3, cv2.KMEANS_PP_CENTERS)
-    weights = np.bincount(labels.ravel(), minlength=count).astype(np.float64) / len(sample)
-    inks = [(centres[i].astype(np.float64), weights[i]) for i in range(count) if weights[i] > 0]
+    shares = np.bincount(labels.ravel(), minlength=count) / len(sample)
+    between = _density_between(centres, sample[:: max(1, len(sample) // 4000)])
+    inks = [_Ink((i,), centres[i], float(shares[i])) for i in range(count) if shares[i] > 0]
+
+    def shades(first: _Ink, second: _Ink, gap: float) -> bool:
+        if gap < _SAME or (gap < merge and min(first.share, second.share) < _FEW):
+            return True
+        peaks = [max(between[i, i] for i in ink.members) for ink in (first, second)]
+        bridge = max(between[i, j] for i in first.members for j in second.members)
+        return gap < _SHEEN * merge and bridge >= _VALLEY * min(peaks)
+
     while len(inks) > 1:
-        gaps = [(float(np.linalg.norm(inks[i][0] - inks[j][0])), i, j) for i in range(len(inks)) for j in range(i)]
-        gap, i, j = min(gaps)
-        if gap >= merge and len(inks) <= limit:
+        pairs = [
+            (float(np.linalg.norm(a.colour - b.colour)), i, j)
+            for i, a in enumerate(inks)
+            for j, b in enumerate(inks[:i])
+        ]
+        alike = [pair for pair in pairs if shades(inks[pair[1]], inks[pair[2]], pair[0])]
+        if not alike and len(inks) <= limit:
             break
-        (first, first_share), (second, second_share) = inks[i], inks[j]
-        share = first_share + second_share
-        joined = ((first * first_share + second * second_share) / share, share)
-        inks = [ink for k, ink in enumerate(inks) if k not in {i, j}] + [joined]
-    kept = [
-        ink
-        for k, ink in enumerate(inks)
-        if ink[1] >= smallest
-        or (
-            ink[1] >= smallest / 4
-            and min((float(np.linalg.norm(ink[0] - o[0])) for m, o in enumerate(inks) if m != k), default=99) > 30
+        _, i, j = min(alike or pairs)
+        inks = [ink for k, ink in enumerate(inks) if k not in {i, j}] + [inks[i].joined(inks[j])]
+
+    def alone(ink: _Ink) -> bool:
+        return all(
+            float(np.linalg.norm(ink.colour - other.colour)) > _OUTSTANDING for other in inks if other is not ink
         )
-    ]
-    kept = kept or inks
-    chosen: Float = (np.stack([ink[0] for ink in kept]) / _WEIGHT).astype(np.float32)
+
+    kept = [ink for ink in inks if ink.share >= (smallest / 4 if alone(ink) else smallest)] or inks
+    chosen: Float = (np.stack([ink.colour for ink in kept]) / _WEIGHT).astype(np.float32)
     return chosen
+
+
+@dataclass(frozen=True, eq=False)
+class _Ink:
+    """Candidates that are one ink: which, their mean colour (weighted Lab), their share of the pixels."""
+
+    members: tuple[int, ...]
+    colour: Float
+    share: float
+
+    def joined(self, other: _Ink) -> _Ink:
+        both, shares = [self.colour, other.colour], [self.share, other.share]
+        colour: Float = np.average(both, axis=0, weights=shares).astype(np.float32)
+        return _Ink(self.members + other.members, colour, sum(shares))
+
+
+def _density_between(centres: Float, sample: Float) -> Float:
+    """Least density of colours on the way between two centres, K x K; in the diagonal that of the centre itself."""
+    way = np.linspace(0, 1, 9, dtype=np.float32)[:, None, None, None]
+    line = (centres + way * (centres[:, None] - centres)).reshape(-1, 3)
+    square = (line**2).sum(1)[:, None] - 2 * line @ sample.T + (sample**2).sum(1)
+    density = np.exp(-square / (2 * _KERNEL**2)).mean(1).reshape(9, len(centres), len(centres))
+    least: Float = density.min(0)
+    return least
 
 
 def nearest_ink(lab: Float, inks: Float, window: float) -> Labels:
