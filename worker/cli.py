@@ -30,7 +30,9 @@ def register(app: typer.Typer) -> None:
 
 
 def worker(
-    queues: Annotated[str, typer.Option(help="Which jobs to do, with commas: train, render, io.")] = "train,render,io",
+    queues: Annotated[
+        str, typer.Option(help="Which jobs to do, with commas: train, render, io; the settings' when left out.")
+    ] = "",
     gpu: Annotated[str, typer.Option(help="Which GPU to use, by number; the first one when left out.")] = "",
 ) -> None:
     """Do jobs until told to stop: one at a time, on one GPU or the CPU. Start one for every GPU."""
@@ -46,7 +48,7 @@ def worker(
             "HOOP_BROKER_URL, HOOP_DATABASE_URL and HOOP_S3_ENDPOINT."
         )
     try:
-        code = run([queue.strip() for queue in queues.split(",") if queue.strip()])
+        code = run([queue.strip() for queue in (queues or get_settings().queues).split(",") if queue.strip()])
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--queues") from error
     raise typer.Exit(code)

@@ -36,7 +36,7 @@ class Runtime:
     has it for itself. Between renders the style at hand stays on the weights.
 
     Args:
-        settings: say where bases lie and how many CPU threads to use.
+        settings: say where bases lie, how many CPU threads to use, and whether styles are learnt here or only rendered.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -216,7 +216,14 @@ class Runtime:
         order = () if entry is None else entry.short_of_memory
         free, _ = torch.cuda.mem_get_info()
         try:
-            return plan(self.folder(name), free, order, self._dtype(name), more=self._fell_short[name])
+            return plan(
+                self.folder(name),
+                free,
+                order,
+                self._dtype(name),
+                more=self._fell_short[name],
+                trains=self._settings.trains,
+            )
         except (BaseError, OSError, KeyError, ValueError) as error:
             raise _unavailable(name) from error
 

@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     """CUDA's own setting: the GPUs that may be used, with commas; empty for none."""
     training_gpus: int = Field(default=0, ge=0)
     """Of several GPUs, how many learn styles too; 0 for half of them. The others render only."""
+    queues: str = "train,render,io"
+    """Which jobs a worker does, with commas; `hoop worker --queues` says it for one."""
 
     lease_seconds: float = Field(default=60, gt=0)
     heartbeat_seconds: float = Field(default=10, gt=0)
@@ -109,6 +111,11 @@ class Settings(BaseSettings):
             if self.database_url.startswith(scheme):
                 return "postgresql+psycopg://" + self.database_url.removeprefix(scheme)
         return self.database_url
+
+    @property
+    def trains(self) -> bool:
+        """Whether a worker of these settings learns styles: its GPU's memory has to do for that too."""
+        return "train" in (queue.strip() for queue in self.queues.split(","))
 
     @property
     def bases(self) -> Path:

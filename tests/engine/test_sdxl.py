@@ -222,6 +222,26 @@ def test_the_plan_saves_no_more_than_it_has_to(folder: Path) -> None:
     assert plan(folder, 80e9, order, torch.bfloat16, more=9).savings == order
 
 
+def test_a_worker_that_only_renders_is_not_planned_as_if_it_trained(folder: Path) -> None:
+    order = ("checkpointing", "text_encoders_aside", "vae_tiling", "controls_aside")
+    rank = 256  # so that this tiny base's training needs more than its rendering, as a large one's does
+    both = plan(folder, 0, (), torch.bfloat16, rank)
+    alone = plan(folder, 0, (), torch.bfloat16, trains=False)
+    assert alone.need.training == 0
+    assert (alone.need.weights, alone.need.rendering) == (both.need.weights, both.need.rendering)
+    assert both.need.training > both.need.rendering
+    assert "for rendering alone" in alone.describe()
+    assert "for training and rendering" in both.describe()
+    # So a card that is too small for both is large enough for rendering.
+    between = (both.need.total + alone.need.total) / 2 / 0.92
+    assert plan(folder, between, (), torch.bfloat16, trains=False).fits
+    assert not plan(folder, between, (), torch.bfloat16, rank).fits
+    tight = plan(folder, 0, order, torch.bfloat16, trains=False)
+    assert tight.savings == order[1:], "rendering keeps nothing that it could compute twice"
+    # After memory ran out, what is saved more is of use.
+    assert plan(folder, 80e9, order, torch.bfloat16, more=1, trains=False).savings == order[1:2]
+
+
 def test_what_training_keeps_is_what_autograd_keeps(folder: Path) -> None:
     """The estimate without data against a run with data, in which every kept tensor is counted."""
     from diffusers import UNet2DConditionModel

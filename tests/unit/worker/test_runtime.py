@@ -107,6 +107,15 @@ def test_after_memory_ran_out_more_is_saved(own: Settings, monkeypatch: pytest.M
     assert planned.savings == ("text_encoders_aside",)
 
 
+@pytest.mark.parametrize(("queues", "words"), [("render, io", "rendering alone"), ("train,render", "training and")])
+def test_memory_is_planned_for_what_the_worker_does(
+    own: Settings, monkeypatch: pytest.MonkeyPatch, queues: str, words: str
+) -> None:
+    monkeypatch.setattr(Runtime, "device", "cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (80e9, 80e9))
+    assert words in Runtime(own.model_copy(update={"queues": queues})).describe("tiny-sdxl")
+
+
 def test_a_base_that_is_away_says_nothing_about_itself(own: Settings) -> None:
     assert Runtime(own).info("tiny-sdxl").name == "tiny-sdxl"
     with pytest.raises(BaseUnavailable, match="hoop base fetch away"):
