@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     """CUDA's own setting: the GPUs that may be used, with commas; empty for none."""
     training_gpus: int = Field(default=0, ge=0)
     """Of several GPUs, how many learn styles too; 0 for half of them. The others render only."""
+    gpu_workers: int = Field(default=1, ge=1)
+    """How many workers share one GPU and its memory; `hoop up` says it to those that it starts on the same one."""
     queues: str = "train,render,io"
     """Which jobs a worker does, with commas; `hoop worker --queues` says it for one."""
 

@@ -96,9 +96,7 @@ class Plan:
         fits = "" if self.fits else " That is more than there is: it may fail, and smaller pictures need less."
         return (
             f"{self.need.total / 1e9:.1f} GB for {'training and rendering' if self.trains else 'rendering alone'}, "
-            f"of {self.free / 1e9:.1f} GB free"
-            + (f"; to save memory, {done}." if done else ".")
-            + fits
+            f"of {self.free / 1e9:.1f} GB free" + (f"; to save memory, {done}." if done else ".") + fits
         )
 
 
