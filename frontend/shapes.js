@@ -182,7 +182,8 @@ const numbers = object({
 });
 export const bases = object({
   data: list(object({ name: string, title: withDefault(string, ""), default: withDefault(boolean, false),
-    pair_builders: withDefault(list(string), ["artwork", "flatten"]), defaults: object({ flat: numbers, raised: numbers, text: numbers }) })),
+    pair_builders: withDefault(list(string), ["artwork", "flatten"]), most_photos: withDefault(number, 1),
+    defaults: object({ flat: numbers, raised: numbers, text: numbers }) })),
 });
 /** @typedef {Infer<typeof bases>["data"][number]} Base */
 /** What a render starts from, by preset. @typedef {Infer<typeof bases>["data"][number]["defaults"]} Defaults */

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from backend.core.config import Settings, get_settings
+from backend.core.config import MOST_PHOTOS, Settings, get_settings
 from backend.core.errors import InvalidInput
 from backend.core.processes import CannotStart
 from backend.core.telemetry import configure_logging
@@ -16,8 +16,6 @@ Preset = Literal["flat", "raised"]
 Quality = Literal["draft", "final"]
 Training = Literal["default", "short", "paper"]
 Format = Literal["diffusers", "kohya"]
-MOST_PHOTOS = 5
-"""Of one style."""
 
 style_app = typer.Typer(help="Styles on files, without a server.", no_args_is_help=True)
 
@@ -63,7 +61,9 @@ def train(
     also: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A further photo of the same style; may be given up to four times.", exists=True, dir_okay=False
+            help=f"A further photo of the same style; may be given up to {MOST_PHOTOS - 1} times.",
+            exists=True,
+            dir_okay=False,
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the style; beside the photo when left out.")] = None,

@@ -7,13 +7,16 @@ Every setting is an environment variable with the prefix ``HOOP_``; ``PORT`` and
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: frontend/, migrations/ and the bundled weights lie under it."""
+
+MOST_PHOTOS: Final = 5
+"""Of one style, the first one included."""
 
 
 class Settings(BaseSettings):

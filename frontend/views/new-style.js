@@ -13,9 +13,6 @@ import { useLoaded, useStore } from "../store.js";
 
 /** @typedef {import("../shapes.js").Picture} Picture */
 
-/** Of one style, the first one included. */
-const MOST_PHOTOS = 5;
-
 /** @param {{ number: number, title: string, open: boolean, children?: import("../dom.js").Children }} props */
 function Step({ number, title, open, children }) {
   return html`<section class=${`step ${open ? "step-open" : ""}`} aria-label=${title}>
@@ -24,15 +21,18 @@ function Step({ number, title, open, children }) {
   </section>`;
 }
 
-/** @param {{ more: Picture[], onChange: (before: Picture | null, after: Picture | null) => void }} props */
-function MorePhotos({ more, onChange }) {
+/**
+ * Further photos of the style, so many at most.
+ * @param {{ more: Picture[], most: number, onChange: (before: Picture | null, after: Picture | null) => void }} props
+ */
+function MorePhotos({ more, most, onChange }) {
   const [open, setOpen] = useState(false);
   if (!open && !more.length) {
     return html`<${Button} small look="ghost" icon="plus" onClick=${() => setOpen(true)}>More photos of the same style<//>`;
   }
-  const places = more.length < MOST_PHOTOS - 1 ? [...more, null] : more;
+  const places = more.length < most ? [...more, null] : more;
   return html`<div class="aside"><strong>More photos of the same style</strong>
-    <p class="hint">Other motifs in the same stitches, up to four. Hoop draws their flat designs itself.</p>
+    <p class="hint">Other motifs in the same stitches, up to ${most}. Hoop draws their flat designs itself.</p>
     <div class="more-photos">
       ${places.map((picture, index) => html`<${Drop} small key=${picture?.id ?? "next"} label=${picture ? `Photo ${index + 2}` : "Drop another photo"}
         purpose="reference" value=${picture} onChange=${(/** @type {Picture | null} */ changed) => onChange(picture, changed)} />`)}
@@ -47,6 +47,7 @@ export function NewStyle() {
   // A draft may name a base that is gone by now: the default, which comes first, then takes its place.
   const base = bases.find(({ name }) => name === now.base) ?? bases[0];
   const baseName = base?.name ?? "";
+  const most = (base?.most_photos ?? 1) - 1;
   const draws = base?.pair_builders.includes("diffusion") ?? false;
   const builder = now.builder === "diffusion" && !draws ? "flatten" : now.builder;
   const pair = usePair({ ...now, photo: loading ? null : now.photo, base: baseName, builder });
@@ -114,7 +115,7 @@ export function NewStyle() {
             <${Button} small icon="plus" onClick=${() => setOwn(true)}>Add the artwork<//>
           </div>`}
         </div>
-        ${now.photo && html`<${MorePhotos} more=${now.more} onChange=${setMore} />`}
+        ${now.photo && (most > 0 || now.more.length > 0) && html`<${MorePhotos} more=${now.more} most=${most} onChange=${setMore} />`}
       <//>
       <${Step} number=${2} title="Stitch and design, told apart" open=${now.photo !== null}>
         <p class="step-lead">Hoop learns what differs between these two. The design on the right should show the same motif in flat colours, with no stitches left in it.</p>
