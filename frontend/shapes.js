@@ -100,6 +100,7 @@ export const style = object({
   pair: maybe(sides),
   preset: maybe(string),
   base: maybe(string),
+  caption: maybe(string),
   seed: maybe(number),
   blocks: withDefault(list(anything), []),
   adapter: maybe(adapter),

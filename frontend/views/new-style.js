@@ -1,5 +1,5 @@
 import { attemptKey } from "../api.js";
-import { html, useRef, useState } from "../dom.js";
+import { html, useEffect, useRef, useState } from "../dom.js";
 import { Button } from "../components/button.js";
 import { Drop } from "../components/drop.js";
 import { Choice, TextField } from "../components/field.js";
@@ -19,6 +19,18 @@ function Step({ number, title, open, children }) {
     <div class="step-head"><span class="step-number" aria-hidden="true">${number}</span><h2>${title}</h2></div>
     ${open && html`<div class="step-body">${children}</div>`}
   </section>`;
+}
+
+/**
+ * What the photo shows. Kept when it has been said in full: a model that draws the design would begin anew with every letter.
+ * @param {{ value: string, onChange: (caption: string) => void }} props
+ */
+function Caption({ value, onChange }) {
+  const [words, setWords] = useState(value);
+  useEffect(() => setWords(value), [value]);
+  return html`<${TextField} label="What does it show? (optional)" value=${words} maxLength=${200} placeholder="For example: a red fox"
+    onInput=${setWords} onChange=${(/** @type {string} */ said) => onChange(said.trim())}
+    hint="A few words for the motif. They help Hoop tell what was sewn from how it was sewn." />`;
 }
 
 /**
@@ -63,6 +75,11 @@ export function NewStyle() {
   };
   /** @param {Picture | null} artwork */
   const setArtwork = (artwork) => edit({ artwork, builder: artwork ? "artwork" : "flatten" });
+  /** @param {string} caption */
+  const setCaption = (caption) => {
+    attempt.current = attemptKey();
+    edit({ caption });
+  };
   /** @param {Picture | null} before @param {Picture | null} after */
   const setMore = (before, after) => {
     attempt.current = attemptKey();
@@ -81,6 +98,7 @@ export function NewStyle() {
         ...(now.artwork && builder === "artwork" ? { artwork_image: now.artwork.id } : {}),
         ...(now.more.length ? { more_images: now.more.map(({ id }) => id) } : {}),
         ...(baseName ? { base: baseName } : {}),
+        ...(now.caption ? { caption: now.caption } : {}),
         pair_builder: builder,
         preset: now.preset,
       };
@@ -115,6 +133,7 @@ export function NewStyle() {
             <${Button} small icon="plus" onClick=${() => setOwn(true)}>Add the artwork<//>
           </div>`}
         </div>
+        ${now.photo && html`<${Caption} value=${now.caption} onChange=${setCaption} />`}
         ${now.photo && (most > 0 || now.more.length > 0) && html`<${MorePhotos} more=${now.more} most=${most} onChange=${setMore} />`}
       <//>
       <${Step} number=${2} title="Stitch and design, told apart" open=${now.photo !== null}>
