@@ -143,7 +143,7 @@ export function NewStyle() {
           <${Choice} label="Where the flat design comes from" value=${builder} onChange=${(/** @type {import("../draft.js").Builder} */ chosen) => edit({ builder: chosen })} options=${[
             { value: "flatten", label: "Flatten the photo", hint: "Smooths the stitches away" },
             { value: "artwork", label: "My own design", hint: now.artwork ? "The artwork you added" : "Add the artwork above first", disabled: !now.artwork },
-            ...(draws ? [{ value: /** @type {const} */ ("diffusion"), label: "Let the model draw it", hint: "Takes a minute" }] : []),
+            ...(draws ? [{ value: /** @type {const} */ ("diffusion"), label: "Let the model draw it", hint: "Takes minutes, and may wait for styles that are being learnt" }] : []),
           ]} />
           ${!showArtwork && html`<${Button} small look="ghost" icon="upload" onClick=${() => setOwn(true)}>Not right? Upload your own design<//>`}
           ${bases.length > 1 && html`<${Choice} label="Learnt on" value=${baseName} onChange=${(/** @type {string} */ name) => edit({ base: name })}

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import select
 
 from backend.models import Job, UsageDay
-from backend.styles.schemas import StyleIn
-from backend.styles.service import create_style
+from backend.styles.schemas import PairIn, StyleIn
+from backend.styles.service import create_pair, create_style
 from tests.api.conftest import assert_problem
 
 
@@ -213,6 +213,26 @@ def test_a_pair_is_built_for_the_base_it_will_be_learnt_on(staff):
     assert (given["base"], given["caption"]) == ("hoop-mini", "fox")
     refused = staff.client.post("/v1/pairs", json={"reference_image": reference, "base": "nothing"})
     assert_problem(refused, 422, "invalid-input")
+
+
+@pytest.mark.parametrize(
+    ("settings", "builder", "queue"),
+    [
+        ({"design_base": "sd3"}, "diffusion", "train"),
+        ({"design_base": "sd3"}, "flatten", "io"),
+        # A base that draws for itself takes no longer than for a render.
+        ({"base": "own"}, "diffusion", "io"),
+        ({"base": "own", "design_base": "own"}, "diffusion", "io"),
+        ({"base": "own", "design_base": "sd3"}, "diffusion", "train"),
+    ],
+)
+def test_a_pair_that_takes_minutes_holds_up_no_render(staff, api_settings, settings, builder, queue):
+    body = PairIn(reference_image=staff.image()["id"], builder=builder)
+    with staff.database.read() as session:
+        pair = create_pair(session, api_settings.model_copy(update=settings), staff.shop_id, body)
+        session.flush()
+        assert session.get_one(Job, pair.job_id).queue == queue
+        session.rollback()
 
 
 def test_bases_say_which_pair_builders_they_have(staff):
