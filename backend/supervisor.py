@@ -16,7 +16,7 @@ from types import FrameType
 from backend.core.config import ROOT, Settings
 from backend.core.db import Database
 from backend.core.embedded import EmbeddedServices, wait_until
-from backend.core.gpus import visible_gpus, workers_for
+from backend.core.gpus import FREE_NOTE, visible_gpus, workers_for
 from backend.core.migrate import migrate
 from backend.core.processes import CannotStart, Child, end_leftover
 from backend.core.storage import ObjectStore
@@ -176,6 +176,7 @@ class Supervisor:
             )
             return
         gpus = visible_gpus(self._given.cuda_visible_devices)
+        (self._given.data_dir / FREE_NOTE).unlink(missing_ok=True)  # an earlier run's
         if len(gpus) > 1:
             self._say(f"One worker for each of {len(gpus)} GPUs.")
         for name, (queues, own) in workers_for(gpus, self._given.training_gpus).items():

@@ -14,6 +14,7 @@ const draftShape = object({
   builder: withDefault(builder, "flatten"),
   preset: withDefault(word("flat", "raised"), "flat"),
   name: withDefault(string, ""),
+  caption: withDefault(string, ""),
 });
 /** @typedef {import("./guard.js").Infer<typeof draftShape>} Draft */
 /** @typedef {import("./shapes.js").Picture} Picture */
@@ -21,7 +22,7 @@ const draftShape = object({
 
 const KEY = "hoop.draft";
 /** @type {Draft} */
-const BLANK = { photo: null, artwork: null, more: [], base: "", builder: "flatten", preset: "flat", name: "" };
+const BLANK = { photo: null, artwork: null, more: [], base: "", builder: "flatten", preset: "flat", name: "", caption: "" };
 
 function restored() {
   try {
@@ -66,5 +67,6 @@ export async function draftFrom(style) {
   const more = (await Promise.all(style.more_images.map(ifThere))).filter((picture) => picture !== null);
   draft.set({
     photo, artwork, more, base: style.base ?? "", builder: artwork ? "artwork" : "flatten", preset: style.preset === "raised" ? "raised" : "flat", name: style.name,
+    caption: style.caption ?? "",
   });
 }

@@ -28,7 +28,7 @@ export const uploadImage = (file, purpose, onProgress, signal) =>
 /** @param {string} id @param {Signal} [signal] */
 export const getImage = (id, signal) => call("GET", `/v1/images/${id}`, shapes.image, { signal });
 
-/** @param {{ reference_image: string, artwork_image?: string, builder: string, base?: string }} body */
+/** @param {{ reference_image: string, artwork_image?: string, builder: string, base?: string, caption?: string }} body */
 export const createPair = (body) => call("POST", "/v1/pairs", shapes.pair, { body, key: attemptKey() });
 /** @param {string} id @param {Signal} [signal] */
 export const getPair = (id, signal) => call("GET", `/v1/pairs/${id}`, shapes.pair, { signal });

@@ -100,6 +100,7 @@ export const style = object({
   pair: maybe(sides),
   preset: maybe(string),
   base: maybe(string),
+  caption: maybe(string),
   seed: maybe(number),
   blocks: withDefault(list(anything), []),
   adapter: maybe(adapter),
@@ -182,7 +183,8 @@ const numbers = object({
 });
 export const bases = object({
   data: list(object({ name: string, title: withDefault(string, ""), default: withDefault(boolean, false),
-    pair_builders: withDefault(list(string), ["artwork", "flatten"]), defaults: object({ flat: numbers, raised: numbers, text: numbers }) })),
+    pair_builders: withDefault(list(string), ["artwork", "flatten"]), most_photos: withDefault(number, 1),
+    defaults: object({ flat: numbers, raised: numbers, text: numbers }) })),
 });
 /** @typedef {Infer<typeof bases>["data"][number]} Base */
 /** What a render starts from, by preset. @typedef {Infer<typeof bases>["data"][number]["defaults"]} Defaults */

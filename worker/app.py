@@ -71,6 +71,8 @@ def run(queues: Sequence[str], settings: Settings | None = None, *, tasks: str =
     if unknown := [queue for queue in queues if queue not in QUEUES]:
         raise ValueError(f"unknown queue {unknown[0]!r}; there are {', '.join(QUEUES)}")
     configure_logging(settings)
+    # The pool process is a fresh interpreter, which reads its settings anew: it plans its memory by what it will do.
+    os.environ["HOOP_QUEUES"] = ",".join(queues)
     app = create_app(settings, tasks)
     worker = app.Worker(
         hostname=f"{'-'.join(queues)}-{os.getpid()}@{socket.gethostname()}",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from backend.core.config import Settings, get_settings
+from backend.core.config import MOST_PHOTOS, Settings, get_settings
 from backend.core.errors import InvalidInput
 from backend.core.processes import CannotStart
 from backend.core.telemetry import configure_logging
@@ -16,8 +16,6 @@ Preset = Literal["flat", "raised"]
 Quality = Literal["draft", "final"]
 Training = Literal["default", "short", "paper"]
 Format = Literal["diffusers", "kohya"]
-MOST_PHOTOS = 5
-"""Of one style."""
 
 style_app = typer.Typer(help="Styles on files, without a server.", no_args_is_help=True)
 
@@ -30,7 +28,9 @@ def register(app: typer.Typer) -> None:
 
 
 def worker(
-    queues: Annotated[str, typer.Option(help="Which jobs to do, with commas: train, render, io.")] = "train,render,io",
+    queues: Annotated[
+        str, typer.Option(help="Which jobs to do, with commas: train, render, io; the settings' when left out.")
+    ] = "",
     gpu: Annotated[str, typer.Option(help="Which GPU to use, by number; the first one when left out.")] = "",
 ) -> None:
     """Do jobs until told to stop: one at a time, on one GPU or the CPU. Start one for every GPU."""
@@ -46,7 +46,7 @@ def worker(
             "HOOP_BROKER_URL, HOOP_DATABASE_URL and HOOP_S3_ENDPOINT."
         )
     try:
-        code = run([queue.strip() for queue in queues.split(",") if queue.strip()])
+        code = run([queue.strip() for queue in (queues or get_settings().queues).split(",") if queue.strip()])
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--queues") from error
     raise typer.Exit(code)
@@ -61,7 +61,9 @@ def train(
     also: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A further photo of the same style; may be given up to four times.", exists=True, dir_okay=False
+            help=f"A further photo of the same style; may be given up to {MOST_PHOTOS - 1} times.",
+            exists=True,
+            dir_okay=False,
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the style; beside the photo when left out.")] = None,

@@ -170,7 +170,8 @@ def draw(
     from worker.engine.infer import GarmentPlacement, Renderer, RenderRequest  # noqa: PLC0415
 
     adapter = read_style(style)
-    with Runtime(settings).base(adapter.manifest["base"]["name"]) as base:
+    runtime = Runtime(settings.model_copy(update={"queues": "render"}))
+    with runtime.base(adapter.manifest["base"]["name"]) as base:
         config = rendering_config(preset, from_text=design is None, split_prompts=base.info.split_prompts, **numbers)
         placed = None if garment is None or placement is None else GarmentPlacement(garment, placement)
         request = RenderRequest(

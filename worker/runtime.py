@@ -11,6 +11,7 @@ import structlog
 
 from backend.core.bases import INFO_FILE, folder_of, registry
 from backend.core.config import Settings
+from backend.core.gpus import FREE_NOTE, fair_share
 from backend.jobs.problems import BaseUnavailable
 from worker.designs import DesignsOnDemand, free_memory
 
@@ -36,7 +37,7 @@ class Runtime:
     has it for itself. Between renders the style at hand stays on the weights.
 
     Args:
-        settings: say where bases lie and how many CPU threads to use.
+        settings: say where bases lie, how many CPU threads to use, and whether styles are learnt here or only rendered.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -201,12 +202,10 @@ class Runtime:
             BaseUnavailable: it is not on this machine, or damaged.
         """
         planned = self._design_plan(name) if self._is_sd3(name) else self._plan(name)
-        return self.device if planned is None else f"{self.device}, {planned.describe()}"
+        return self.device if planned is None else f"{self.device}, {self._words(planned)}"
 
     def _plan(self, name: str) -> "Plan | None":
         """How to load a base into what is free on the GPU; ``None`` on a CPU, which swaps rather than fails."""
-        import torch  # noqa: PLC0415 - torch is loaded when it is needed
-
         from worker.engine.base_info import BaseError  # noqa: PLC0415
         from worker.engine.memory import plan  # noqa: PLC0415
 
@@ -214,11 +213,34 @@ class Runtime:
             return None
         entry = registry(self._settings).get(name)
         order = () if entry is None else entry.short_of_memory
-        free, _ = torch.cuda.mem_get_info()
+        free = self._free()
         try:
-            return plan(self.folder(name), free, order, self._dtype(name), more=self._fell_short[name])
+            return plan(
+                self.folder(name),
+                free,
+                order,
+                self._dtype(name),
+                more=self._fell_short[name],
+                trains=self._settings.trains,
+            )
         except (BaseError, OSError, KeyError, ValueError) as error:
             raise _unavailable(name) from error
+
+    def _free(self) -> float:
+        """Bytes of the GPU's memory that there are for another base: this worker's share of what is free."""
+        import torch  # noqa: PLC0415 - torch is loaded when it is needed
+
+        free, total = torch.cuda.mem_get_info()
+        note = self._settings.data_dir / FREE_NOTE
+        workers = self._settings.gpu_workers
+        return fair_share(note, workers, free=free, total=total, own=torch.cuda.memory_reserved())
+
+    def _words(self, planned: "Plan | DesignPlan | None") -> str:
+        """A plan for people; nothing on a CPU."""
+        if planned is None:
+            return ""
+        workers = self._settings.gpu_workers
+        return planned.describe() + (f" {workers} workers share the GPU; this is one's part." if workers > 1 else "")
 
     def _is_sd3(self, name: str) -> bool:
         """Whether a base's folder holds Stable Diffusion 3, which draws designs only, and no UNet."""
@@ -226,15 +248,14 @@ class Runtime:
 
     def _design_plan(self, name: str) -> "DesignPlan | None":
         """The same for Stable Diffusion 3."""
-        import torch  # noqa: PLC0415
-
         from worker.engine.base_info import BaseError  # noqa: PLC0415
         from worker.engine.pairs.sd3 import design_plan  # noqa: PLC0415
 
         if self.device == "cpu":
             return None
+        free = self._free()
         try:
-            return design_plan(self.folder(name), torch.cuda.mem_get_info()[0], self._dtype(name))
+            return design_plan(self.folder(name), free, self._dtype(name))
         except (BaseError, OSError) as error:
             raise _unavailable(name) from error
 
@@ -259,7 +280,7 @@ class Runtime:
         except BaseError as error:
             log.warning("base.unavailable", base=name, reason=str(error))
             raise _unavailable(name) from error
-        log.info("base.loaded", base=name, device=self.device, plan="" if planned is None else planned.describe())
+        log.info("base.loaded", base=name, device=self.device, plan=self._words(planned))
         return loaded
 
     def _dtype(self, name: str) -> "torch.dtype":
@@ -285,8 +306,7 @@ class Runtime:
         except BaseError as error:
             log.warning("base.unavailable", base=name, reason=str(error))
             raise _unavailable(name) from error
-        plan = "" if planned is None else planned.describe()
-        log.info("base.loaded", base=name, device=self.device, plan=plan)
+        log.info("base.loaded", base=name, device=self.device, plan=self._words(planned))
         return base
 
 

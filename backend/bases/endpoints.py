@@ -3,11 +3,11 @@
 from typing import Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from backend.bases import service
 from backend.bases.service import BaseInfo, RenderPreset
-from backend.core.config import Settings
+from backend.core.config import MOST_PHOTOS, Settings
 from backend.shops.auth import CurrentShop
 from backend.web.dependencies import SettingsDep
 
@@ -42,6 +42,7 @@ class BaseOut(BaseModel):
     resolution: int
     licence: str
     pair_builders: list[Literal["artwork", "flatten", "diffusion"]]
+    most_photos: int = Field(description="That one style is learnt from, the first one included.")
     defaults: dict[Literal["flat", "raised", "text"], DefaultsOut]
 
 
@@ -64,6 +65,7 @@ def list_bases(_caller: CurrentShop, settings: SettingsDep) -> BaseList:
                 resolution=base.resolution,
                 licence=base.licence,
                 pair_builders=["artwork", "flatten", *_drawing(settings, base)],
+                most_photos=MOST_PHOTOS,
                 defaults={
                     "flat": _defaults(base, "flat", "image"),
                     "raised": _defaults(base, "raised", "image"),

@@ -7,13 +7,16 @@ Every setting is an environment variable with the prefix ``HOOP_``; ``PORT`` and
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: frontend/, migrations/ and the bundled weights lie under it."""
+
+MOST_PHOTOS: Final = 5
+"""Of one style, the first one included."""
 
 
 class Settings(BaseSettings):
@@ -63,6 +66,10 @@ class Settings(BaseSettings):
     """CUDA's own setting: the GPUs that may be used, with commas; empty for none."""
     training_gpus: int = Field(default=0, ge=0)
     """Of several GPUs, how many learn styles too; 0 for half of them. The others render only."""
+    gpu_workers: int = Field(default=1, ge=1)
+    """How many workers share one GPU and its memory; `hoop up` says it to those that it starts on the same one."""
+    queues: str = "train,render,io"
+    """Which jobs a worker does, with commas; `hoop worker --queues` says it for one."""
 
     lease_seconds: float = Field(default=60, gt=0)
     heartbeat_seconds: float = Field(default=10, gt=0)
@@ -109,6 +116,11 @@ class Settings(BaseSettings):
             if self.database_url.startswith(scheme):
                 return "postgresql+psycopg://" + self.database_url.removeprefix(scheme)
         return self.database_url
+
+    @property
+    def trains(self) -> bool:
+        """Whether a worker of these settings learns styles: its GPU's memory has to do for that too."""
+        return "train" in (queue.strip() for queue in self.queues.split(","))
 
     @property
     def bases(self) -> Path:

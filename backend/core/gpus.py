@@ -3,7 +3,12 @@
 import os
 import shutil
 import subprocess
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
+
+FREE_NOTE: Final = "run/gpu-free"
+"""In DATA_DIR: bytes that were free on the GPU that workers share, before they loaded anything."""
 
 _QUERY: Final = ("nvidia-smi", "--query-gpu=index", "--format=csv,noheader")
 
@@ -44,14 +49,50 @@ def workers_for(gpus: list[str], training: int = 0) -> dict[str, tuple[str, dict
     preview never waits for a training. With several there is one process a GPU: renders go to whichever is free, and
     trainings, each on one GPU, only to the first ``training`` of them.
 
+    Two on one GPU are told so, since each plans its share of the memory (:func:`fair_share`).
+
     Args:
         gpus: as :func:`visible_gpus` lists them.
         training: how many do trainings too; 0 for half of them. One is always left to renders alone.
     """
     if len(gpus) < 2:
-        return {"worker-render": ("render,io", {}), "worker-train": ("train", {})}
+        shared = {"HOOP_GPU_WORKERS": "2"} if gpus else {}
+        return {"worker-render": ("render,io", shared), "worker-train": ("train", shared)}
     share = min(training or len(gpus) // 2, len(gpus) - 1)
     return {
         f"worker-gpu-{number}": ("train,render,io" if number < share else "render,io", environment_of(gpu))
         for number, gpu in enumerate(gpus)
     }
+
+
+def fair_share(note: Path, workers: int, *, free: float, total: float, own: float) -> float:
+    """Bytes of a GPU that one of several workers may plan with: an equal part of what was free before any of them.
+
+    What is free now does not tell that, since the others may have loaded their models already, or not yet. So the most
+    that any of them found free is kept in a file; whoever comes first finds nothing of the others.
+
+    Args:
+        note: the file, the same for all workers of the GPU.
+        workers: how many they are, this one included.
+        free: bytes that are free now.
+        total: bytes of the GPU.
+        own: bytes that this worker holds.
+
+    Returns:
+        Bytes beside ``own``; never more than ``free``.
+    """
+    if workers == 1:
+        return free
+    try:
+        noted = float(note.read_text())
+    except (OSError, ValueError):
+        noted = 0.0
+    # A file may be of an earlier run, when another program had some of the memory, or of another GPU.
+    most = min(max(noted, free + own), total)
+    if most != noted:
+        with suppress(OSError):  # without the file, each takes its part of what it finds
+            note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fresh = note.with_name(f"{note.name}.{os.getpid()}")
+            fresh.write_text(str(most))
+            fresh.replace(note)
+    return max(0.0, min(free, most / workers - own))

@@ -110,7 +110,11 @@ def create_pair(
     links: LinksDep,
     prefer: PreferDep,
 ) -> Response:
-    """Build a pair to look at, before a style is learnt from it: a matter of seconds."""
+    """Build a pair to look at, before a style is learnt from it: a matter of seconds.
+
+    With `diffusion` a model draws the design, which takes longer; a model other than the base takes minutes and waits
+    for styles that are being learnt.
+    """
     idempotency.begin(caller.shop_id, body)
     pair = service.create_pair(session, settings, caller.shop_id, body)
     session.flush()

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
 
+from backend.core.config import MOST_PHOTOS
 from backend.models import Image, Job, Pair, Style
 from backend.web.links import Links
 from backend.web.schemas import Failure, Id, Metadata, Name, Note, Request, Seed
@@ -30,7 +31,7 @@ class StyleIn(Request):
     )
     more_images: list[Id] = Field(
         default_factory=list,
-        max_length=4,
+        max_length=MOST_PHOTOS - 1,
         description="Further photos of the same style, pictures with the purpose `reference`.",
     )
     caption: Caption = Field(default="", description="What the embroidery shows, in a few words.")

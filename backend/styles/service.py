@@ -1,6 +1,7 @@
 """Learning, changing and deleting styles; looking at pairs first."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -125,7 +126,7 @@ def create_pair(session: Session, settings: Settings, shop_id: str, body: PairIn
         shop_id=shop_id,
         kind="pair",
         target_id=pair.id,
-        queue="io",
+        queue=_queue_of_pair(settings, base, builder),
         input={
             "reference_key": reference.key,
             "artwork_key": artwork.key if artwork else None,
@@ -195,6 +196,15 @@ def _sides(
             errors=[{"field": field, "message": "`artwork` needs `artwork_image`"}],
         )
     return reference, artwork, builder or ("artwork" if artwork else "flatten")
+
+
+def _queue_of_pair(settings: Settings, base: BaseInfo, builder: Builder) -> Literal["train", "io"]:
+    """Where a pair is built: beside the renders, if that takes no longer than a render.
+
+    A design model of its own is loaded for every design, and has the GPU for minutes. Staff who are about to begin a
+    training can wait among trainings; a customer's preview must not wait for them.
+    """
+    return "train" if builder == "diffusion" and settings.design_base not in ("", base.name) else "io"
 
 
 def _check_model(settings: Settings, base: BaseInfo, builder: Builder, field: str = "body.pair_builder") -> None:

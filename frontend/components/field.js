@@ -2,21 +2,24 @@
 import { cx, html, useId } from "../dom.js";
 
 /**
+ * A line of text, or several. `onChange` is called when it is left, or Enter is pressed, and has another text than before.
  * @param {{
- *   label: string, value: string, onInput: (value: string) => void, hint?: string, error?: string, type?: string, long?: boolean,
+ *   label: string, value: string, onInput: (value: string) => void, onChange?: (value: string) => void, hint?: string, error?: string, type?: string, long?: boolean,
  *   placeholder?: string, maxLength?: number, required?: boolean, autocomplete?: string, autofocus?: boolean, inputmode?: string,
  * }} props
  */
 export function TextField({
-  label, value, onInput, hint, error, type = "text", long, placeholder, maxLength, required, autocomplete = "off", autofocus, inputmode,
+  label, value, onInput, onChange, hint, error, type = "text", long, placeholder, maxLength, required, autocomplete = "off", autofocus, inputmode,
 }) {
   const id = useId();
   const about = hint || error ? `${id}-about` : undefined;
   /** @param {{ currentTarget: { value: string } }} event */
   const input = (event) => onInput(event.currentTarget.value);
+  /** @param {{ currentTarget: { value: string } }} event */
+  const change = (event) => onChange?.(event.currentTarget.value);
   const attributes = {
     id, value, placeholder, maxlength: maxLength, required, autocomplete, autofocus, inputmode,
-    "aria-describedby": about, "aria-invalid": error ? "true" : undefined, onInput: input,
+    "aria-describedby": about, "aria-invalid": error ? "true" : undefined, onInput: input, onChange: change,
   };
   return html`<div class="field">
     <label for=${id}>${label}</label>

@@ -25,15 +25,20 @@ export function Halves({ embroidery, design, onOpen }) {
  * Asks for the pair of the given pictures and follows it; asks anew when one of them changes.
  * @param {import("../draft.js").Draft} draft
  */
-export function usePair({ photo, artwork, builder, base }) {
-  const key = photo ? `${photo.id} ${builder === "artwork" ? artwork?.id : ""} ${builder} ${base}` : "";
+export function usePair({ photo, artwork, builder, base, caption }) {
+  // Only a model that draws reads what the photo shows.
+  const words = builder === "diffusion" ? caption : "";
+  const key = photo ? `${photo.id} ${builder === "artwork" ? artwork?.id : ""} ${builder} ${base} ${words}` : "";
   const [state, setState] = useState({ key: "", pair: /** @type {Pair | null} */ (null), error: /** @type {unknown} */ (null) });
   const [round, setRound] = useState(0);
   useEffect(() => {
     if (!photo || (builder === "artwork" && !artwork)) return;
     let gone = false;
     setState({ key, pair: null, error: null });
-    createPair({ reference_image: photo.id, builder, ...(base ? { base } : {}), ...(builder === "artwork" && artwork ? { artwork_image: artwork.id } : {}) }).then(
+    createPair({
+      reference_image: photo.id, builder, ...(base ? { base } : {}), ...(words ? { caption: words } : {}),
+      ...(builder === "artwork" && artwork ? { artwork_image: artwork.id } : {}),
+    }).then(
       (pair) => gone || setState({ key, pair, error: null }),
       (error) => gone || setState({ key, pair: null, error }),
     );

@@ -1,5 +1,5 @@
 import { attemptKey } from "../api.js";
-import { html, useRef, useState } from "../dom.js";
+import { html, useEffect, useRef, useState } from "../dom.js";
 import { Button } from "../components/button.js";
 import { Drop } from "../components/drop.js";
 import { Choice, TextField } from "../components/field.js";
@@ -13,9 +13,6 @@ import { useLoaded, useStore } from "../store.js";
 
 /** @typedef {import("../shapes.js").Picture} Picture */
 
-/** Of one style, the first one included. */
-const MOST_PHOTOS = 5;
-
 /** @param {{ number: number, title: string, open: boolean, children?: import("../dom.js").Children }} props */
 function Step({ number, title, open, children }) {
   return html`<section class=${`step ${open ? "step-open" : ""}`} aria-label=${title}>
@@ -24,15 +21,30 @@ function Step({ number, title, open, children }) {
   </section>`;
 }
 
-/** @param {{ more: Picture[], onChange: (before: Picture | null, after: Picture | null) => void }} props */
-function MorePhotos({ more, onChange }) {
+/**
+ * What the photo shows. Kept when it has been said in full: a model that draws the design would begin anew with every letter.
+ * @param {{ value: string, onChange: (caption: string) => void }} props
+ */
+function Caption({ value, onChange }) {
+  const [words, setWords] = useState(value);
+  useEffect(() => setWords(value), [value]);
+  return html`<${TextField} label="What does it show? (optional)" value=${words} maxLength=${200} placeholder="For example: a red fox"
+    onInput=${setWords} onChange=${(/** @type {string} */ said) => onChange(said.trim())}
+    hint="A few words for the motif. They help Hoop tell what was sewn from how it was sewn." />`;
+}
+
+/**
+ * Further photos of the style, so many at most.
+ * @param {{ more: Picture[], most: number, onChange: (before: Picture | null, after: Picture | null) => void }} props
+ */
+function MorePhotos({ more, most, onChange }) {
   const [open, setOpen] = useState(false);
   if (!open && !more.length) {
     return html`<${Button} small look="ghost" icon="plus" onClick=${() => setOpen(true)}>More photos of the same style<//>`;
   }
-  const places = more.length < MOST_PHOTOS - 1 ? [...more, null] : more;
+  const places = more.length < most ? [...more, null] : more;
   return html`<div class="aside"><strong>More photos of the same style</strong>
-    <p class="hint">Other motifs in the same stitches, up to four. Hoop draws their flat designs itself.</p>
+    <p class="hint">Other motifs in the same stitches, up to ${most}. Hoop draws their flat designs itself.</p>
     <div class="more-photos">
       ${places.map((picture, index) => html`<${Drop} small key=${picture?.id ?? "next"} label=${picture ? `Photo ${index + 2}` : "Drop another photo"}
         purpose="reference" value=${picture} onChange=${(/** @type {Picture | null} */ changed) => onChange(picture, changed)} />`)}
@@ -47,6 +59,7 @@ export function NewStyle() {
   // A draft may name a base that is gone by now: the default, which comes first, then takes its place.
   const base = bases.find(({ name }) => name === now.base) ?? bases[0];
   const baseName = base?.name ?? "";
+  const most = (base?.most_photos ?? 1) - 1;
   const draws = base?.pair_builders.includes("diffusion") ?? false;
   const builder = now.builder === "diffusion" && !draws ? "flatten" : now.builder;
   const pair = usePair({ ...now, photo: loading ? null : now.photo, base: baseName, builder });
@@ -62,6 +75,11 @@ export function NewStyle() {
   };
   /** @param {Picture | null} artwork */
   const setArtwork = (artwork) => edit({ artwork, builder: artwork ? "artwork" : "flatten" });
+  /** @param {string} caption */
+  const setCaption = (caption) => {
+    attempt.current = attemptKey();
+    edit({ caption });
+  };
   /** @param {Picture | null} before @param {Picture | null} after */
   const setMore = (before, after) => {
     attempt.current = attemptKey();
@@ -80,6 +98,7 @@ export function NewStyle() {
         ...(now.artwork && builder === "artwork" ? { artwork_image: now.artwork.id } : {}),
         ...(now.more.length ? { more_images: now.more.map(({ id }) => id) } : {}),
         ...(baseName ? { base: baseName } : {}),
+        ...(now.caption ? { caption: now.caption } : {}),
         pair_builder: builder,
         preset: now.preset,
       };
@@ -114,7 +133,8 @@ export function NewStyle() {
             <${Button} small icon="plus" onClick=${() => setOwn(true)}>Add the artwork<//>
           </div>`}
         </div>
-        ${now.photo && html`<${MorePhotos} more=${now.more} onChange=${setMore} />`}
+        ${now.photo && html`<${Caption} value=${now.caption} onChange=${setCaption} />`}
+        ${now.photo && (most > 0 || now.more.length > 0) && html`<${MorePhotos} more=${now.more} most=${most} onChange=${setMore} />`}
       <//>
       <${Step} number=${2} title="Stitch and design, told apart" open=${now.photo !== null}>
         <p class="step-lead">Hoop learns what differs between these two. The design on the right should show the same motif in flat colours, with no stitches left in it.</p>
@@ -123,7 +143,7 @@ export function NewStyle() {
           <${Choice} label="Where the flat design comes from" value=${builder} onChange=${(/** @type {import("../draft.js").Builder} */ chosen) => edit({ builder: chosen })} options=${[
             { value: "flatten", label: "Flatten the photo", hint: "Smooths the stitches away" },
             { value: "artwork", label: "My own design", hint: now.artwork ? "The artwork you added" : "Add the artwork above first", disabled: !now.artwork },
-            ...(draws ? [{ value: /** @type {const} */ ("diffusion"), label: "Let the model draw it", hint: "Takes a minute" }] : []),
+            ...(draws ? [{ value: /** @type {const} */ ("diffusion"), label: "Let the model draw it", hint: "Takes minutes, and may wait for styles that are being learnt" }] : []),
           ]} />
           ${!showArtwork && html`<${Button} small look="ghost" icon="upload" onClick=${() => setOwn(true)}>Not right? Upload your own design<//>`}
           ${bases.length > 1 && html`<${Choice} label="Learnt on" value=${baseName} onChange=${(/** @type {string} */ name) => edit({ base: name })}

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import select
 
 from backend.models import Job, UsageDay
-from backend.styles.schemas import StyleIn
-from backend.styles.service import create_style
+from backend.styles.schemas import PairIn, StyleIn
+from backend.styles.service import create_pair, create_style
 from tests.api.conftest import assert_problem
 
 
@@ -201,8 +201,6 @@ def test_further_photos_and_a_caption_reach_the_training_and_stay(staff):
     assert given["caption"] == "a red fox"
     style = staff.client.get(f"/v1/styles/{made.json()['id']}").json()
     assert (style["more_images"], style["caption"]) == (more, "a red fox")
-    too_many = staff.client.post("/v1/styles", json={**body, "more_images": [*more, *more, more[0]]})
-    assert_problem(too_many, 422, "invalid-input")
     foreign = staff.client.post("/v1/styles", json={**body, "more_images": ["img_00000000000000000000000000000000"]})
     assert foreign.status_code == 404
 
@@ -217,6 +215,35 @@ def test_a_pair_is_built_for_the_base_it_will_be_learnt_on(staff):
     assert_problem(refused, 422, "invalid-input")
 
 
+@pytest.mark.parametrize(
+    ("settings", "builder", "queue"),
+    [
+        ({"design_base": "sd3"}, "diffusion", "train"),
+        ({"design_base": "sd3"}, "flatten", "io"),
+        # A base that draws for itself takes no longer than for a render.
+        ({"base": "own"}, "diffusion", "io"),
+        ({"base": "own", "design_base": "own"}, "diffusion", "io"),
+        ({"base": "own", "design_base": "sd3"}, "diffusion", "train"),
+    ],
+)
+def test_a_pair_that_takes_minutes_holds_up_no_render(staff, api_settings, settings, builder, queue):
+    body = PairIn(reference_image=staff.image()["id"], builder=builder)
+    with staff.database.read() as session:
+        pair = create_pair(session, api_settings.model_copy(update=settings), staff.shop_id, body)
+        session.flush()
+        assert session.get_one(Job, pair.job_id).queue == queue
+        session.rollback()
+
+
 def test_bases_say_which_pair_builders_they_have(staff):
     (base,) = staff.client.get("/v1/bases").json()["data"]
     assert base["pair_builders"] == ["artwork", "flatten"]
+
+
+def test_a_style_takes_as_many_photos_as_bases_say(staff):
+    (base,) = staff.client.get("/v1/bases").json()["data"]
+    first, *more = (staff.image()["id"] for _ in range(base["most_photos"]))
+    body = {"name": "many", "reference_image": first, "more_images": more}
+    assert staff.client.post("/v1/styles", json=body).status_code == 202
+    too_many = staff.client.post("/v1/styles", json={**body, "more_images": [*more, first]})
+    assert_problem(too_many, 422, "invalid-input")

@@ -159,7 +159,33 @@ def test_a_check_names_what_is_missing_and_what_is_damaged(settings: Settings) -
     assert found.missing == ("scheduler/scheduler_config.json",)
     assert found.damaged == ("unet/diffusion_pytorch_model.safetensors",)
     fetch(settings, "tiny", quiet)
-    assert check(settings, "tiny", quiet).missing == ()
+    assert check(settings, "tiny", quiet).whole
+
+
+def test_a_damaged_file_is_fetched_again_and_nothing_else(settings: Settings, hub: Hub) -> None:
+    folder = fetch(settings, "tiny", quiet)
+    version = BaseInfo.read(folder).version
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    whole = weights.read_bytes()
+    damage(weights)
+    hub.asked.clear()
+    said: list[str] = []
+    seen: list[str] = []
+    fetch(settings, "tiny", lambda _done, _total, file: seen.append(file), say=said.append)
+    assert said == ["unet/diffusion_pytorch_model.safetensors is damaged and is put here again."]
+    assert "checking vae/config.json" in seen
+    assert [path for path, _ in hub.asked] == ["shop/tiny/unet/diffusion_pytorch_model.fp16.safetensors"]
+    assert weights.read_bytes() == whole
+    assert is_installed(settings, "tiny")
+    assert BaseInfo.read(folder).version == version, "styles learnt on it stay its own"
+    # One of another size too, which the hub has to bring: without it, the base stays what it was, and check tells.
+    weights.write_bytes(whole[:-1])
+    with pytest.raises(BaseUnavailable, match="not all of it"):
+        fetch(settings.model_copy(update={"offline": True}), "tiny", quiet, say=said.append)
+    assert len(said) == 2
+    assert check(settings, "tiny", quiet).damaged == ("unet/diffusion_pytorch_model.safetensors",)
+    fetch(settings, "tiny", quiet)
+    assert check(settings, "tiny", quiet).whole
 
 
 def test_without_the_hub_what_is_here_is_enough(settings: Settings, hub: Hub) -> None:
@@ -341,6 +367,13 @@ def test_the_command_line(settings: Settings, monkeypatch: pytest.MonkeyPatch, t
     assert checked.exit_code == 0, checked.output
     assert "is whole" in checked.output
     assert "It draws" in checked.output
+    damage(folder_of(settings, "tiny") / "unet" / "diffusion_pytorch_model.safetensors")
+    refused = runner.invoke(command.base_app, ["check", "tiny"])
+    assert refused.exit_code == 1
+    assert "Get that with: hoop base fetch tiny" in refused.output
+    again = runner.invoke(command.base_app, ["fetch", "tiny", "--accept-licence"])
+    assert "unet/diffusion_pytorch_model.safetensors is damaged" in again.output
+    assert runner.invoke(command.base_app, ["check", "tiny"]).exit_code == 0
     other = save_tiny_sdxl(tmp_path / "folder", seed=3)
     assert runner.invoke(command.base_app, ["add", "mine", str(other), "--like", "tiny"]).exit_code == 0
     listed = runner.invoke(command.base_app, ["list"]).output
@@ -415,9 +448,11 @@ def test_a_newer_checkpoint_of_the_same_name_takes_its_place(settings: Settings,
     ours = load_base(folder).unet.state_dict()
     theirs = load_base(tmp_path / "second").unet.state_dict()
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-3) for name in ours)
-    # What was unpacked is checked like what was fetched.
+    # What was unpacked is checked like what was fetched, and unpacked again.
     damage(weights)
     assert check(settings, "tune", quiet).damaged == ("unet/diffusion_pytorch_model.safetensors",)
+    fetch(settings, "tune", quiet, entry.model_copy(update={"file": newer}))
+    assert check(settings, "tune", quiet).whole
 
 
 def test_a_folder_is_copied_once_and_again_where_it_changed(
@@ -445,6 +480,8 @@ def test_a_folder_is_copied_once_and_again_where_it_changed(
     assert BaseInfo.read(folder).version != first.version
     damage(folder / "unet" / "diffusion_pytorch_model.safetensors")
     assert check(settings, "own", quiet).damaged == ("unet/diffusion_pytorch_model.safetensors",)
+    fetch(settings, "own", quiet)
+    assert check(settings, "own", quiet).whole
     shutil.rmtree(source / "tokenizer")
     (folder / "tokenizer").rename(tmp_path / "away")
     with pytest.raises(InvalidInput, match="there is no tokenizer"):

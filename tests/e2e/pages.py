@@ -20,7 +20,9 @@ def fits(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
-def begin_style(page: Page, photo: Path, name: str, artwork: Path | None = None, more: Sequence[Path] = ()) -> None:
+def begin_style(
+    page: Page, photo: Path, name: str, artwork: Path | None = None, more: Sequence[Path] = (), caption: str = ""
+) -> None:
     """From the styles to one that is being learnt: photo, pair review, name."""
     page.goto("/#/styles")
     page.get_by_role("link", name="New style").first.click()
@@ -30,6 +32,8 @@ def begin_style(page: Page, photo: Path, name: str, artwork: Path | None = None,
         page.get_by_role("button", name="Add the artwork").click()
         page.get_by_label("Drop the artwork it was made from").set_input_files(artwork)
         expect(page.get_by_role("radio", name=re.compile("My own design"))).to_be_checked(timeout=MINUTE)
+    if caption:
+        page.get_by_role("textbox", name="What does it show?").fill(caption)
     if more:
         page.get_by_role("button", name="More photos of the same style").click()
     for number, further in enumerate(more, 2):

@@ -159,8 +159,9 @@ def test_a_draft_comes_first_and_a_tap_looks_closely(staff: Page, design: Path) 
 
 def test_learning_can_be_stopped_and_begun_again(staff: Page, photo: Path, design: Path) -> None:
     with staff.expect_request(lambda call: call.method == "POST" and call.url.endswith("/v1/styles")) as asked:
-        pages.begin_style(staff, photo, "Not this one", more=[design])
+        pages.begin_style(staff, photo, "Not this one", more=[design], caption="a badge ")
     assert len(asked.value.post_data_json["more_images"]) == 1
+    assert asked.value.post_data_json["caption"] == "a badge"
     staff.get_by_role("button", name="Stop learning").click()
     staff.get_by_role("dialog").get_by_role("button", name="Stop learning").click()
     expect(staff.get_by_text("Learning was stopped")).to_be_visible(timeout=2 * pages.MINUTE)
@@ -171,6 +172,7 @@ def test_learning_can_be_stopped_and_begun_again(staff: Page, photo: Path, desig
     staff.get_by_role("button", name="Start again from its photo").click()
     expect(staff.get_by_role("textbox", name="Name")).to_have_value("Not this one", timeout=pages.MINUTE)
     expect(staff.get_by_text("Photo 2", exact=True)).to_be_visible()
+    expect(staff.get_by_role("textbox", name="What does it show?")).to_have_value("a badge")
 
 
 ALL_PHOTOS = pytest.mark.skipif(

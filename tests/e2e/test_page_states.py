@@ -127,6 +127,38 @@ def test_a_pair_is_asked_for_on_a_base_that_is_there(
         expect(choice.get_by_role("radio", name=wanted)).to_be_checked()
 
 
+def test_a_model_that_draws_is_told_what_the_photo_shows_once_it_is_said(staff: Page) -> None:
+    numbers = dict.fromkeys(("flat", "raised", "text"), NUMBERS)
+    base = {"name": "draws", "pair_builders": ["flatten", "diffusion"], "most_photos": 2, "defaults": numbers}
+    photo = {"id": "img_1", "width": 8, "height": 8, "url": "/favicon.svg"}
+    draft = json.dumps({"photo": photo, "builder": "diffusion"})
+    staff.add_init_script(f"sessionStorage.setItem('hoop.draft', {json.dumps(draft)})")
+    staff.route("**/v1/bases", _answer(json.dumps({"data": [base]})))
+    asked: list[str | None] = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.post_data_json.get("caption"))
+        _answer(_problem(422, "invalid-input", "No pair today."), 422)(route)
+
+    staff.route("**/v1/pairs", refuse)
+    staff.goto("/#/new")
+    expect(staff.get_by_text("No pair today.")).to_be_visible()
+    words = staff.get_by_role("textbox", name="What does it show?")
+    words.press_sequentially("a fox")
+    assert asked == [None]
+    with staff.expect_request("**/v1/pairs"):
+        words.press("Tab")
+    expect(staff.get_by_text("No pair today.")).to_be_visible()
+    assert asked == [None, "a fox"]
+    # Another builder has no use for it, and a style takes as many photos as its base says.
+    with staff.expect_request("**/v1/pairs"):
+        staff.get_by_role("radio", name=re.compile("Flatten the photo")).check()
+    expect(staff.get_by_text("No pair today.")).to_be_visible()
+    assert asked == [None, "a fox", None]
+    staff.get_by_role("button", name="More photos of the same style").click()
+    expect(staff.get_by_text("up to 1.")).to_be_visible()
+
+
 def test_a_lost_connection_is_told_and_found_again(staff: Page) -> None:
     staff.goto("/#/styles")
     staff.get_by_role("heading", name="Styles", exact=True).wait_for()

@@ -207,19 +207,40 @@ def test_the_plan_saves_no_more_than_it_has_to(folder: Path) -> None:
         assert not tight.fits
         needs.append(tight.need)
     assert needs[1].weights < needs[0].weights
+    assert needs[2].rendering < needs[1].rendering / 2, "one picture at a time"
     assert needs[3].training < needs[2].training
     assert needs[4].weights < needs[3].weights
     between = plan(folder, needs[1].total / 0.92 + 1, order, torch.bfloat16)
     assert between.savings == order[:1]
     assert "text encoders wait" in between.describe()
-    # What was tried first and did not help, as tiles in a picture of one tile, is not done.
-    enough = plan(folder, needs[1].total / 0.92 + 1, ("vae_tiling", *order[:1]), torch.bfloat16)
+    # What was tried first and did not help, as training in less memory where rendering needs more, is not done.
+    enough = plan(folder, needs[1].total / 0.92 + 1, ("checkpointing", *order[:1]), torch.bfloat16)
     assert enough.savings == order[:1]
     assert enough.fits
     # Where the estimate was too low, the next ones in order are added.
     assert plan(folder, 80e9, order, torch.bfloat16, more=1).savings == order[:1]
     assert plan(folder, needs[1].total / 0.92 + 1, order, torch.bfloat16, more=2).savings == order[:3]
     assert plan(folder, 80e9, order, torch.bfloat16, more=9).savings == order
+
+
+def test_a_worker_that_only_renders_is_not_planned_as_if_it_trained(folder: Path) -> None:
+    order = ("checkpointing", "text_encoders_aside", "vae_tiling", "controls_aside")
+    rank = 1024  # so that this tiny base's training needs more than its rendering, as a large one's does
+    both = plan(folder, 0, (), torch.bfloat16, rank)
+    alone = plan(folder, 0, (), torch.bfloat16, trains=False)
+    assert alone.need.training == 0
+    assert (alone.need.weights, alone.need.rendering) == (both.need.weights, both.need.rendering)
+    assert both.need.training > both.need.rendering
+    assert "for rendering alone" in alone.describe()
+    assert "for training and rendering" in both.describe()
+    # So a card that is too small for both is large enough for rendering.
+    between = (both.need.total + alone.need.total) / 2 / 0.92
+    assert plan(folder, between, (), torch.bfloat16, trains=False).fits
+    assert not plan(folder, between, (), torch.bfloat16, rank).fits
+    tight = plan(folder, 0, order, torch.bfloat16, trains=False)
+    assert tight.savings == order[1:], "rendering keeps nothing that it could compute twice"
+    # After memory ran out, what is saved more is of use.
+    assert plan(folder, 80e9, order, torch.bfloat16, more=1, trains=False).savings == order[1:2]
 
 
 def test_what_training_keeps_is_what_autograd_keeps(folder: Path) -> None:

@@ -160,6 +160,14 @@ def hoop(settings: Settings, store: ObjectStore, live_database: Database, tmp_pa
         worker.wait()
 
 
+def test_the_pool_process_knows_what_its_worker_does(hoop: Hoop) -> None:
+    """By that it plans its memory."""
+    job_id = hoop.render()
+    worker = hoop.worker("render,io")
+    hoop.wait(job_id, ended)
+    assert pool_process(worker).environ()["HOOP_QUEUES"] == "render,io"
+
+
 def test_a_killed_training_goes_on_from_its_checkpoint(hoop: Hoop) -> None:
     job_id = hoop.train()
     first = hoop.worker()

@@ -60,7 +60,7 @@ def fetch(
         bool, typer.Option("--accept-licence", help="You have read the weights' licence and accept it.")
     ] = False,
 ) -> None:
-    """Get a base model from the hub; a broken fetch goes on where it stopped."""
+    """Get a base model from the hub, or what is missing or damaged of it; a broken fetch goes on where it stopped."""
     from worker.bases.store import entry_of
     from worker.bases.store import fetch as fetch_base
 
@@ -72,7 +72,7 @@ def fetch(
         if not typer.confirm("Have you read it, and do you accept it?"):
             raise typer.Exit(1)
     with _bar(f"fetching {name}") as report:
-        folder = fetch_base(settings, name, report)
+        folder = fetch_base(settings, name, report, say=console.print)
     console.print(f"{entry.title} is in {folder}.")
     if entry.purpose == "styles" and settings.base != name:
         console.print(f"To make it the default: HOOP_BASE={name}")
@@ -98,7 +98,7 @@ def check(
         for file in files:
             console.print(f"[red]{file}[/red] {words}")
     if not found.whole:
-        console.print(f"{entry.title} is not whole. Get what is missing with: hoop base fetch {name}")
+        console.print(f"{entry.title} is not whole. Get that with: hoop base fetch {name}")
         raise typer.Exit(1)
     console.print(f"{entry.title} is whole: {found.files} files, {found.bytes / 1e9:.2f} GB.")
     from worker.runtime import Runtime

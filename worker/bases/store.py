@@ -33,6 +33,8 @@ _NEEDED: Final = {
 
 Report = Callable[[int, int, str], None]
 """Called with (bytes done, bytes in all, the file at hand)."""
+Say = Callable[[str], None]
+"""Called with a sentence for people."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,23 @@ def entry_of(settings: Settings, name: str) -> BaseEntry:
     return known[name]
 
 
-def fetch(settings: Settings, name: str, report: Report, new: BaseEntry | None = None) -> Path:
-    """Gets every file of a base that is not here yet, and returns its folder. A broken fetch goes on where it stopped.
+def fetch(
+    settings: Settings,
+    name: str,
+    report: Report,
+    new: BaseEntry | None = None,
+    say: Say = lambda _sentence: None,
+) -> Path:
+    """Gets every file of a base that is not here yet, or is damaged, and returns its folder.
+
+    A broken fetch goes on where it stopped. Files that are here are read first, all of them: gigabytes take a while.
 
     Args:
         settings: say where bases lie, and where the hub is.
         name: of the base.
-        report: told how far it is.
+        report: told how far it is, with reading the files that are here, and then with fetching.
         new: its entry, where that is not to be in the list before the base has been found usable.
+        say: told of every file that is damaged.
 
     Raises:
         InvalidInput: it is not in the list, its checkpoint cannot be used, or the disk is too small for it.
@@ -80,7 +91,7 @@ def fetch(settings: Settings, name: str, report: Report, new: BaseEntry | None =
         return folder_of(settings, name)
     folder = settings.bases / name
     with writing(folder):
-        _put_together(settings, name, entry, folder, report)
+        _put_together(settings, name, entry, folder, report, say)
     return folder
 
 
@@ -117,23 +128,33 @@ def check(settings: Settings, name: str, report: Report) -> Finding:
     record = _read_record(folder)
     if not (folder / INFO_FILE).is_file():
         return Finding(len(record), 0, (INFO_FILE,), ())
+    missing, damaged = _compared(folder, record, report)
+    missing += [part for part in _NEEDED[entry.purpose] if not (folder / part).is_dir()]
+    return Finding(len(record), sum(file.size for file in record.values()), tuple(missing), tuple(damaged))
+
+
+def _compared(folder: Path, record: dict[str, HubFile], report: Report) -> tuple[list[str], list[str]]:
+    """Which files of a record are missing, and which are not as they were fetched."""
     total, done = sum(file.size for file in record.values()), 0
     missing, damaged = [], []
     for path, file in record.items():
-        report(done, total, path)
+        report(done, total, f"checking {path}")
         if not (folder / path).is_file() or not file.sha256:  # or an older one lies in its place
             missing.append(path)
         elif (folder / path).stat().st_size != file.size or digest_of(folder / path) != file.sha256:
             damaged.append(path)
         done += file.size
-    report(total, total, "")
-    missing += [part for part in _NEEDED[entry.purpose] if not (folder / part).is_dir()]
-    return Finding(len(record), total, tuple(missing), tuple(damaged))
+    if record:
+        report(total, total, "")
+    return missing, damaged
 
 
-def _put_together(settings: Settings, name: str, entry: BaseEntry, folder: Path, report: Report) -> None:
+def _put_together(settings: Settings, name: str, entry: BaseEntry, folder: Path, report: Report, say: Say) -> None:
     _check_sources(entry)
     few_steps, record = _few_steps(settings, entry), _read_record(folder)
+    for path in _compared(folder, record, report)[1]:
+        say(f"{path} is damaged and is put here again.")
+        record[path] = replace(record[path], sha256="")  # as one that is not here
     # Where several bring the same file, the last one's is taken.
     wanted = {file.path: file for file in (*_wanted(settings, entry, folder, record), *copied(entry, few_steps))}
     missing = [file for file in wanted.values() if not _is_here(folder, file, record)]

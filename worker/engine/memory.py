@@ -33,6 +33,8 @@ SAVINGS: Final = {
     "controls_aside": "control networks wait in the computer's memory until they are used",
 }
 """What can be done to need less of a device's memory, each with what it means."""
+_OF_TRAINING: Final = ("checkpointing",)
+"""Those that a rendering gains nothing by."""
 
 SPARE: Final = 0.92
 """Share of the free memory that is planned with: allocators lose some between blocks."""
@@ -44,6 +46,9 @@ DECODER_BYTES: Final = 3_600.0
 """Bytes at the autoencoder's peak for every pixel that it decodes at once, 16 bits a value: three maps of 256 channels
 at full size and convolutions' workspace."""
 _TILE_SIDE: Final = 512
+_AT_ONCE: Final = 4
+"""Pictures of the base's size that are decoded at once: a batch of drafts, or one of twice the side, has as many pixels
+(:data:`worker.engine.render_work.BATCH`). Tile by tile, they are decoded one after the other."""
 _AUTOCAST: Final = 1.4
 """What autocast adds to activations of 16 bits: norms and softmax give 32. Counted by hand for SDXL's blocks."""
 _PAIR: Final = 2
@@ -52,7 +57,7 @@ _PAIR: Final = 2
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes on the device, by what they are for."""
+    """Bytes on the device, by what they are for; ``training`` is 0 where nothing is trained."""
 
     weights: float
     training: float
@@ -72,11 +77,13 @@ class Plan:
         savings: keys of :data:`SAVINGS`.
         need: with them.
         free: bytes that there are.
+        trains: styles are learnt with it too; otherwise it only renders.
     """
 
     savings: tuple[str, ...]
     need: Need
     free: float
+    trains: bool = True
 
     @property
     def fits(self) -> bool:
@@ -88,13 +95,21 @@ class Plan:
         done = "; ".join(SAVINGS[name] for name in self.savings)
         fits = "" if self.fits else " That is more than there is: it may fail, and smaller pictures need less."
         return (
-            f"{self.need.total / 1e9:.1f} GB of {self.free / 1e9:.1f} GB free"
-            + (f"; to save memory, {done}." if done else ".")
-            + fits
+            f"{self.need.total / 1e9:.1f} GB for {'training and rendering' if self.trains else 'rendering alone'}, "
+            f"of {self.free / 1e9:.1f} GB free" + (f"; to save memory, {done}." if done else ".") + fits
         )
 
 
-def plan(folder: Path, free: float, order: Sequence[str], dtype: torch.dtype, rank: int = 32, *, more: int = 0) -> Plan:
+def plan(
+    folder: Path,
+    free: float,
+    order: Sequence[str],
+    dtype: torch.dtype,
+    rank: int = 32,
+    *,
+    more: int = 0,
+    trains: bool = True,
+) -> Plan:
     """The savings of ``order`` with which a base fits into ``free`` bytes and without any of which it does not.
 
     Those at its beginning are preferred. Where it never fits, that is all of them.
@@ -106,10 +121,14 @@ def plan(folder: Path, free: float, order: Sequence[str], dtype: torch.dtype, ra
         dtype: of the weights on the device.
         rank: of a training's LoRA.
         more: savings beyond what the estimate asks for, where it was too low before.
+        trains: whether styles are learnt there too. Where they are not, only what rendering needs is counted, and
+            nothing is done that saves a training's memory alone.
 
     Raises:
         BaseError: the folder is no base.
     """
+    if not trains:
+        order = [saving for saving in order if saving not in _OF_TRAINING]
     sizes = {part.name: weights_of(part) * dtype.itemsize for part in folder.iterdir() if part.is_dir()}
     resolution = BaseInfo.read(folder).resolution
     # The original of whatever a style, or a speed-up of the whole UNet, may lie on (:mod:`worker.engine.swap`).
@@ -120,8 +139,8 @@ def plan(folder: Path, free: float, order: Sequence[str], dtype: torch.dtype, ra
         return _kept_by_training(folder, rank, checkpointing=checkpointing)
 
     def planned(savings: Sequence[str]) -> Plan:
-        kept = training(checkpointing="checkpointing" in savings)
-        return Plan(tuple(savings), _need(resolution, sizes, kept, originals, savings), free)
+        kept = training(checkpointing="checkpointing" in savings) if trains else 0.0
+        return Plan(tuple(savings), _need(resolution, sizes, kept, originals, savings), free, trains)
 
     for count in range(len(order) + 1):
         found = planned(order[:count])
@@ -145,8 +164,8 @@ def _need(resolution: int, sizes: dict[str, float], training: float, originals: 
         and name != "few_steps"  # read from the computer's memory when it is put on the weights
     )
     controls = sum(size for name, size in sizes.items() if name.startswith("control"))
-    side = min(resolution, _TILE_SIDE) if "vae_tiling" in savings else resolution
-    rendering = side**2 * DECODER_BYTES + (controls if "controls_aside" in savings else 0) + originals
+    pixels = min(resolution, _TILE_SIDE) ** 2 if "vae_tiling" in savings else _AT_ONCE * resolution**2
+    rendering = pixels * DECODER_BYTES + (controls if "controls_aside" in savings else 0) + originals
     return Need(weights, training, rendering)
 
 

@@ -107,6 +107,29 @@ def test_after_memory_ran_out_more_is_saved(own: Settings, monkeypatch: pytest.M
     assert planned.savings == ("text_encoders_aside",)
 
 
+@pytest.mark.parametrize(("queues", "words"), [("render, io", "rendering alone"), ("train,render", "training and")])
+def test_memory_is_planned_for_what_the_worker_does(
+    own: Settings, monkeypatch: pytest.MonkeyPatch, queues: str, words: str
+) -> None:
+    monkeypatch.setattr(Runtime, "device", "cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (80e9, 80e9))
+    assert words in Runtime(own.model_copy(update={"queues": queues})).describe("tiny-sdxl")
+
+
+def test_two_workers_of_one_gpu_plan_with_half_of_it_each(own: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = [60e9]
+    monkeypatch.setattr(Runtime, "device", "cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free[0], 80e9))
+    two = own.model_copy(update={"gpu_workers": 2})
+    for base in ("tiny-sdxl", "tiny-sd3"):
+        assert "of 60.0 GB free" in Runtime(own).describe(base)
+        for worker in (Runtime(two), Runtime(two)):
+            assert "of 30.0 GB free" in worker.describe(base)
+            assert "2 workers share the GPU" in worker.describe(base)
+            free[0] = 35e9  # the first one has loaded its base
+        free[0] = 60e9
+
+
 def test_a_base_that_is_away_says_nothing_about_itself(own: Settings) -> None:
     assert Runtime(own).info("tiny-sdxl").name == "tiny-sdxl"
     with pytest.raises(BaseUnavailable, match="hoop base fetch away"):
