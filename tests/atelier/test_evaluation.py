@@ -26,6 +26,7 @@ from worker.atelier.evaluation.cases import held_out_cases, held_out_styles
 from worker.atelier.icons import Icon
 from worker.atelier.stitches import FAMILIES, HELD_OUT_FAMILIES
 from worker.engine.base_info import BaseInfo
+from worker.engine.colour import rgb_to_lab
 from worker.engine.config import TRAIN_PRESETS, RenderConfig, render_config
 from worker.engine.routing import attention_blocks
 
@@ -267,6 +268,17 @@ def test_pictures_of_words_are_drawn_once_and_found(
     assert picture.shape == (SIZE, SIZE, 3)
     monkeypatch.setattr(text, "denoise", lambda *_: pytest.fail("this picture was drawn before"))
     assert np.array_equal(text.imagined(bench, briefs[0], "flat", 0), picture)
+
+
+def test_a_customer_is_shown_a_drawing_where_there_is_one(bench: Bench) -> None:
+    flat, sewn = (text.answered(bench, "a red apple", view, 0) for view in ("flat", "embroidered"))
+    red = rgb_to_lab(flat)[..., 1] > 40
+    assert 0.1 < red.mean() < 0.9
+    assert tuple(flat[0, 0]) == text.CLOTH
+    assert sewn.shape == (SIZE, SIZE, 3)
+    assert not np.array_equal(sewn, flat)
+    unknown = "qwertz uiopu"
+    assert np.array_equal(text.answered(bench, unknown, "flat", 3), text.imagined(bench, unknown, "flat", 3))
 
 
 # Sheets

@@ -1,7 +1,8 @@
 """The figures a picture gets, each a number to be read beside the others: one alone misleads.
 
-Stitches are compared with the truth where the motif is; content and colours with the design; and colours once more with
-the reference, from which they must be free.
+Stitches are compared with the truth where the motif is; content and colours with the design; colours once more with the
+truth, for shade and shine and the cloth between stitches belong to them, and with the reference, from which they must
+be free.
 """
 
 from __future__ import annotations
@@ -87,6 +88,9 @@ MEASURES: dict[str, Measure] = {
     "structure": Measure("structure of design", False, _structure),
     "colour": Measure(
         "colours to design", True, lambda picture, s: histogram_distance(picture, s.design, s.mask, s.mask)
+    ),
+    "truth_colour": Measure(
+        "colours to truth", True, lambda picture, s: histogram_distance(picture, s.truth, s.mask, s.mask)
     ),
     "freedom": Measure(
         "colours to reference",

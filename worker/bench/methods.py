@@ -192,8 +192,14 @@ def _without_contrast(bench: Bench, reference: Reference, config: TrainConfig) -
     return _emolora(bench, reference, replace(config, stage_one_steps=config.total_steps))
 
 
-def _without_selection(bench: Bench, reference: Reference, config: TrainConfig) -> Adapter:
-    return _emolora(bench, reference, replace(config, complement=replace(config.complement, feature_steps=0)))
+def _of_eight(*, selected: bool) -> Callable[[Bench, Reference, TrainConfig], Adapter]:
+    """EmoLoRA with eight complementary pairs, as they come or only those that selection keeps."""
+
+    def train(bench: Bench, reference: Reference, config: TrainConfig) -> Adapter:
+        complement = replace(config.complement, count=8, feature_steps=10 if selected else 0)
+        return _emolora(bench, reference, replace(config, complement=complement))
+
+    return train
 
 
 def _two_blocks(bench: Bench, reference: Reference, config: TrainConfig) -> Adapter:
@@ -318,11 +324,17 @@ METHODS: dict[str, Method] = {
     "no_contrast": Method(
         "no contrastive stage", "ablation", "stage one for all steps", _drawn("plain", _without_contrast, laid=False)
     ),
+    "selection": Method(
+        "selection",
+        "ablation",
+        "of eight complementary pairs those in the style and of other content",
+        _drawn("selected", _of_eight(selected=True), laid=False),
+    ),
     "no_selection": Method(
         "no selection",
         "ablation",
-        "complementary pairs as they come",
-        _drawn("unselected", _without_selection, laid=False),
+        "eight complementary pairs as they come",
+        _drawn("unselected", _of_eight(selected=False), laid=False),
     ),
     "flatten": Method(
         "pair by flattening",

@@ -1,10 +1,14 @@
-"""Whether words alone bring their thing: pictures from noise, without control, are to be found again by their words."""
+"""Whether words bring their thing: pictures are to be found again by their words.
+
+First those that the base makes of words alone, from noise and without control; then those that a customer is shown,
+which begin with a drawing (`worker.engine.briefs`).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -19,13 +23,16 @@ from worker.atelier.evaluation.judge import Eye, JudgeUnavailableError, Mapping,
 from worker.atelier.evaluation.sheets import contact_sheet
 from worker.atelier.held_out import HELD_OUT_BRIEFS, SYNONYM_BRIEFS
 from worker.engine.bases import tensor_to_image
+from worker.engine.briefs import draw_brief
 from worker.engine.colour import Float, Picture
 from worker.engine.sampling import conditions, denoise
 
 DESIGNS = 2500
 """That the judge learns from, each flat and embroidered: a quarter of an hour, once for all bases."""
 CHANCE = {"top_1": 0.01, "top_5": 0.05}
+CLOTH = (236, 233, 226)
 _PER_ROW = 10
+Draw = Callable[[Bench, str, str, int], Picture]
 _Item = TypeVar("_Item")
 
 
@@ -125,16 +132,23 @@ def imagined(bench: Bench, words: str, view: str, seed: int) -> Picture:
     return np.asarray(Image.open(io.BytesIO(bench.kept(f"text-{view}-{name}.png", draw))).convert("RGB"))
 
 
+def answered(bench: Bench, words: str, view: str, seed: int) -> Picture:
+    """What a customer is shown for the words: a drawing of them, and the base's embroidery of that; else `imagined`."""
+    drawn = draw_brief(words, bench.size, CLOTH)
+    if drawn is None:
+        return imagined(bench, words, view, seed)
+    flat = np.asarray(drawn.picture)
+    return bench.sew(flat, None, bench.render(), seed) if view == "embroidered" else flat
+
+
 def _drawn_and_found(
-    bench: Bench, known: Judge, briefs: Sequence[str], wanted: Sequence[str], sheet: str
+    bench: Bench, known: Judge, briefs: Sequence[str], wanted: Sequence[str], sheet: str, draw: Draw = imagined
 ) -> dict[str, Figures]:
     """Draws every brief in both views; how often the text in `wanted` is found among all of them."""
     found = {}
     for view in VIEWS:
         numbered = list(enumerate(briefs))
-        pictures = [
-            imagined(bench, words, view, seed) for seed, words in bench.track(numbered, f"text: {sheet}, {view}")
-        ]
+        pictures = [draw(bench, words, view, seed) for seed, words in bench.track(numbered, f"text: {sheet}, {view}")]
         texts = list(dict.fromkeys(wanted))
         places = known.places(known.see(pictures), texts, wanted)
         found[view] = found_again(places) | {"candidates": len(texts), "places": places}
@@ -170,5 +184,7 @@ def measure(bench: Bench) -> Figures:
         "synonyms": _drawn_and_found(bench, known, synonyms, plain, "synonyms"),
         "plain": _drawn_and_found(bench, known, plain, plain, "plain"),
         "true_plain": known.ceiling(list(dict.fromkeys(plain))),
+        "answers": _drawn_and_found(bench, known, briefs, briefs, "answers", answered),
+        "synonym_answers": _drawn_and_found(bench, known, synonyms, plain, "synonym-answers", answered),
         "chance": CHANCE,
     }

@@ -7,6 +7,7 @@ autoencoder, the nearest that any drawing of the base's can come to it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -80,6 +81,7 @@ def _one_style(
             "ours": bench.sew(flat, adapter, config, number),
             "no_adapter": bench.sew(flat, None, config, number),
             "glance": bench.sew(flat, glance, config, number),
+            "anew": case.sewn(replace(style, seed=style.seed + 1)),
             "design": flat,
             "ae_truth": best,
         }
@@ -100,15 +102,18 @@ def measure(bench: Bench) -> Figures:
     Returns:
         ``gain``: T = 1 - d(ours, AE(truth)) / d(no adapter, AE(truth)), a mean over designs, then over styles;
         ``interval``: of T, 90 %; ``glance``: T of the reference's stitches, laid on the design and drawn again, without
-        training; ``gain_of_means``: the same of mean distances; ``distances``: means by kind, each as
+        training; ``anew``: T of the truth sewn anew, with other stitches, cloth and light by chance: what one can who
+        does not know these; ``gain_to_truth``: T with the truth itself in the place of
+        AE(truth); ``gain_of_means``: the same of mean distances; ``distances``: means by kind, each as
         ``<picture>_to_<goal>``; ``styles``: the same by style.
     """
-    count, preset = bench.some(8, 2), "short" if bench.quick else "default"
+    count, preset = bench.some(8, len(HELD_OUT_FAMILIES)), "short" if bench.quick else "default"
     designs = bench.some(6, 3)
     cases = bench.cases(designs + count)
     styles = held_out_styles(HELD_OUT_FAMILIES, count)
     by_style: list[list[float]] = []
     at_once: list[float] = []
+    anew: list[float] = []
     found: list[Figures] = []
     rows: list[list[Picture | None]] = []
     captions: list[list[str]] = []
@@ -121,11 +126,13 @@ def measure(bench: Bench) -> Figures:
         without = distances["no_adapter_to_ae_truth"]
         by_style.append(gains(distances["ours_to_ae_truth"], without))
         at_once.append(mean(gains(distances["glance_to_ae_truth"], without)))
+        anew.append(mean(gains(distances["anew_to_ae_truth"], without)))
         found.append(
             {
                 "family": style.family,
                 "gain": mean(by_style[-1]),
                 "gains": [round(gain, 5) for gain in by_style[-1]],
+                "gain_to_truth": mean(gains(distances["ours_to_truth"], distances["no_adapter_to_truth"])),
                 **{kind: mean(values) for kind, values in distances.items()},
             }
         )
@@ -149,6 +156,8 @@ def measure(bench: Bench) -> Figures:
         "gain": mean(one["gain"] for one in found),
         "interval": list(interval(by_style)),
         "glance": mean(at_once),
+        "anew": mean(anew),
+        "gain_to_truth": mean(one["gain_to_truth"] for one in found),
         "gain_of_means": mean(gains([overall["ours_to_ae_truth"]], [overall["no_adapter_to_ae_truth"]])),
         "preset": preset,
         "designs": designs,
