@@ -71,7 +71,7 @@ def suite():
         replace(one, teacher=Shrunk(one.teacher), more=tuple(Shrunk(case) for case in one.more))
         for one in whole.references[:2]
     )
-    return Suite(references, tuple(Shrunk(case) for case in whole.designs[:2]), (), quick=True)
+    return Suite(references, tuple(Shrunk(case) for case in whole.designs[:2]), (), "quick")
 
 
 @pytest.mark.parametrize("name", list(METHODS))

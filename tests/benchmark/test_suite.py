@@ -30,7 +30,7 @@ def test_thirty_styles_of_many_families_ten_of_them_unseen(suite):
 
 
 def test_the_quick_cut_is_a_part_of_the_whole(suite):
-    quick = embroidery_bench(None, 128, quick=True)
+    quick = embroidery_bench(None, 128, "quick")
     styles = {reference.number: reference.style for reference in suite.references}
     assert all(styles[reference.number] == reference.style for reference in quick.references)
     assert [case.name for case in quick.designs] == [case.name for case in suite.designs[: len(quick.designs)]]
@@ -39,8 +39,15 @@ def test_the_quick_cut_is_a_part_of_the_whole(suite):
     )
 
 
+def test_a_cut_has_every_style(suite):
+    styles = embroidery_bench(None, 128, "styles")
+    assert [reference.style for reference in styles.references] == [reference.style for reference in suite.references]
+    assert [case.name for case in styles.designs] == [case.name for case in suite.designs[:4]]
+    assert len({embroidery_bench(None, 64, cut).name for cut in ("whole", "styles")}) == 2
+
+
 def test_it_is_drawn_once_and_a_broken_run_goes_on(suite, tmp_path):
-    small = suites.Suite(suite.references[:2], suite.designs[:1], suite.briefs, quick=True)
+    small = suites.Suite(suite.references[:2], suite.designs[:1], suite.briefs, "quick")
     seen = []
 
     def track(items):
@@ -97,7 +104,7 @@ def test_separation_by_hand():
 
 
 def test_figures_see_changed_stitches_and_no_hue(suite):
-    small = suites.Suite((suite.references[0], suite.references[20]), suite.designs[:1], (), quick=True)
+    small = suites.Suite((suite.references[0], suite.references[20]), suite.designs[:1], (), "quick")
     found = validate(small, 1, iter)
     assert set(found["auc"]) == set(CHANGES)
     assert found["auc"]["phases scrambled"]["texture"] == 1
@@ -129,7 +136,7 @@ def results(**tables):
         "references": ["00-fill", "01-fill"],
         "unseen": ["01-fill"],
         "designs": ["fox"],
-        "quick": True,
+        "cut": "quick",
         "preset": "short",
         "icons": True,
         **dict.fromkeys(("base", "base_digest", "commit", "machine", "torch"), "x"),
@@ -145,6 +152,11 @@ def test_the_page_says_what_was_found():
     assert any("no adapter | +0.200 | +0.100..+0.300 | 2 of 2 |" in line for line in against_ours(found, "texture"))
     page = write_report(found, ["## Are the figures right?"], "pictures/x.jpg")
     assert "quick cut" in page
+    assert "Every style" not in page
+    every = write_report(found, [], "x.jpg", of_styles=results(ours=[[0.3], [0.4]], quilt=[[0.2], [0.6]]))
+    assert "All 2 reference styles, 1 designs each, preset `short`" in every
+    assert "| **Hoop** | **0.350** (0.300..0.400)" in every
+    assert "| 01-fill | yes | 0.400 |  | 0.600 |" in every
     assert "![Best, median and worst pictures](pictures/x.jpg)" in page
 
 
@@ -160,11 +172,11 @@ def test_teachers_show_nothing_that_the_designs_show(monkeypatch):
 
 
 def test_briefs_are_drawn_as_areas_that_the_renderer_sews():
-    text = embroidery_bench(None, 64, quick=True, of_briefs=True)
+    text = embroidery_bench(None, 64, "quick", of_briefs=True)
     assert [case.name for case in text.designs] == list(text.briefs[:4])
     for case in text.designs:
         assert 0.05 < case.mask.mean() < 0.8
         assert len(case.map.palette) >= 2
         assert case.sewn(text.references[0].style).shape == (64, 64, 3)
-    again = embroidery_bench(None, 64, quick=True, of_briefs=True)
+    again = embroidery_bench(None, 64, "quick", of_briefs=True)
     assert np.array_equal(again.designs[1].flat, text.designs[1].flat)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from worker.atelier.evaluation.bench import Bench
+    from worker.bench.suite import Cut
 
 OUT = Path("build/bench")
 PAGE = Path("docs/benchmark.md")
@@ -48,7 +49,7 @@ def make(out: Out = OUT / "suite", work: Work = WORK, size: int = 256, quick: Qu
     from worker.bench.suite import embroidery_bench, write_suite
 
     with _opened(WEIGHTS, out, work, "cpu", quick=quick) as opened:
-        suite = embroidery_bench(opened.icons, size, quick=quick)
+        suite = embroidery_bench(opened.icons, size, "quick" if quick else "whole")
         write_suite(suite, out, lambda items: opened.track(items, "true pictures"))
     typer.echo(f"{len(suite.references)} references, {len(suite.designs)} designs and their truth in {out}")
 
@@ -59,6 +60,7 @@ def run(
     quick: Quick = False,
     methods: Annotated[str, typer.Option(help="Names with commas between; all by default.")] = "",
     briefs: Annotated[bool, typer.Option("--briefs", help="Text briefs instead of designs.")] = False,
+    styles: Annotated[bool, typer.Option("--styles", help="A cut of all thirty styles and four designs.")] = False,
     preset: Annotated[str, typer.Option(help="Of every training: default, short or paper.")] = "",
     clip: Annotated[Path | None, typer.Option(help="Folder of a CLIP model, to take its score too.")] = None,
     folder: Folder = WEIGHTS,
@@ -67,18 +69,20 @@ def run(
     device: str = "cpu",
 ) -> None:
     """Runs methods on the suite; what is known already is not run again."""
-    from worker.bench.methods import HEADLINE, METHODS, TEXT
+    from worker.bench.methods import HEADLINE, METHODS, STYLES, TEXT
     from worker.bench.report import table
     from worker.bench.run import run as run_methods
     from worker.bench.suite import embroidery_bench
 
-    names = [name.strip() for name in methods.split(",") if name.strip()] or list(HEADLINE if quick else METHODS)
-    if briefs and not methods:
-        names = list(TEXT)
+    if styles and (quick or briefs):
+        raise typer.BadParameter("--styles is a cut of its own, of designs: leave --quick and --briefs out")
+    usual = TEXT if briefs else HEADLINE if quick else STYLES if styles else tuple(METHODS)
+    names = [name.strip() for name in methods.split(",") if name.strip()] or list(usual)
+    cut: Cut = "quick" if quick else "styles" if styles else "whole"
     with _opened(folder, out, work, device, quick=quick) as opened:
-        suite = embroidery_bench(opened.icons, opened.size, quick=quick, of_briefs=briefs)
+        suite = embroidery_bench(opened.icons, opened.size, cut, of_briefs=briefs)
         try:
-            results = run_methods(opened, suite, preset or ("short" if quick else "default"), names, clip)
+            results = run_methods(opened, suite, preset or ("default" if cut == "whole" else "short"), names, clip)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
     typer.echo("\n".join(table(results, names)))
@@ -92,7 +96,7 @@ def validate(*, quick: Quick = False, out: Out = OUT, work: Work = WORK, size: i
     from worker.bench.validate import validation_lines
 
     with _opened(WEIGHTS, out, work, "cpu", quick=quick) as opened:
-        suite = embroidery_bench(opened.icons, size, quick=quick)
+        suite = embroidery_bench(opened.icons, size, "quick" if quick else "whole")
         found = validate_measures(suite, min(designs, len(suite.designs)), lambda items: opened.track(items, "styles"))
     out.mkdir(parents=True, exist_ok=True)
     (out / "validation.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -174,16 +178,17 @@ def report(
     checked: Sequence[str] = ()
     if (out / "validation.json").exists():
         checked = validation_lines(json.loads((out / "validation.json").read_text(encoding="utf-8")))
-    with _opened(WEIGHTS, out, work, "cpu", quick=results.about["quick"]) as opened:
+    with _opened(WEIGHTS, out, work, "cpu", quick=results.about["cut"] == "quick") as opened:
         if results.about["icons"] != (opened.icons is not None):
             raise typer.BadParameter("the results are of other designs: the icons could not be had then, or not now")
-        suite = embroidery_bench(opened.icons, results.about["size"], quick=results.about["quick"])
-        text = results_path(out, of_briefs=True)
-        of_briefs = read_results(text) if text.exists() else None
+        suite = embroidery_bench(opened.icons, results.about["size"], results.about["cut"])
+        of_briefs, of_styles = (
+            read_results(path) if (path := results_path(out, name)).exists() else None for name in ("briefs", "styles")
+        )
         sheet = page.parent / "pictures" / f"{page.stem}.jpg"
         sheet.parent.mkdir(parents=True, exist_ok=True)
         cases_sheet(results, suite, out).save(sheet, quality=88)
-    page.write_text(write_report(results, checked, f"pictures/{sheet.name}", of_briefs), encoding="utf-8")
+    page.write_text(write_report(results, checked, f"pictures/{sheet.name}", of_briefs, of_styles), encoding="utf-8")
     typer.echo(f"wrote {page} and {sheet}")
 
 

@@ -360,5 +360,7 @@ METHODS: dict[str, Method] = {
 training is drawn from the flat design, where a LoRA has most to say, and what changes the sample from laid stitches."""
 HEADLINE = tuple(name for name, method in METHODS.items() if method.group != "ablation")
 ABLATIONS = ("emolora", "ours", *(name for name, method in METHODS.items() if method.group == "ablation"))
+STYLES = ("ours", "emolora", "db_lora", "b_lora", "pair", "none", "quilt", "sewn_again", "copy", "oracle")
+"""What is run in every style, when nothing else is said."""
 TEXT = ("ours", "emolora", "db_lora", "none", "quilt", "sewn_again", "copy", "oracle")
 """What text briefs are drawn by, when nothing else is said."""

@@ -99,6 +99,22 @@ def _text(results: Results) -> list[str]:
     ]
 
 
+def _styles(results: Results) -> list[str]:
+    about = results.about
+    cut = f"All {len(about['references'])} reference styles, {len(about['designs'])} designs each"
+    return [
+        "## Every style",
+        "",
+        f"{cut}, preset `{about['preset']}`, commit `{about['commit']}`.",
+        "",
+        *table(results, list(results.figures)),
+        "",
+        "Distance to the truth (log-Gabor), against Hoop style by style:",
+        "",
+        *against_ours(results, "texture"),
+    ]
+
+
 def _by_style(results: Results) -> list[str]:
     lines = [
         "| reference | family unseen | Hoop | no adapter | image analogies | AE(truth) |",
@@ -134,7 +150,13 @@ def cases_sheet(results: Results, suite: Suite, folder: Path, count: int = 3) ->
     return contact_sheet(rows, ("reference", "design", "Hoop", "truth"), captions)
 
 
-def write_report(results: Results, validation: Sequence[str], sheet: str, of_briefs: Results | None = None) -> str:
+def write_report(
+    results: Results,
+    validation: Sequence[str],
+    sheet: str,
+    of_briefs: Results | None = None,
+    of_styles: Results | None = None,
+) -> str:
     """The page.
 
     Args:
@@ -142,12 +164,13 @@ def write_report(results: Results, validation: Sequence[str], sheet: str, of_bri
         validation: lines of :func:`worker.bench.validate.validation_lines`, if the figures were validated.
         sheet: address of the picture of best, median and worst cases.
         of_briefs: results of text briefs, if there are.
+        of_styles: results of every style, if there are.
     """
     about = results.about
     cut = (
         f"the fixed quick cut: {len(about['references'])} styles x {len(about['designs'])} designs, preset "
         f"`{about['preset']}`"
-        if about["quick"]
+        if about["cut"] == "quick"
         else f"{len(about['references'])} styles x {len(about['designs'])} designs, preset `{about['preset']}`"
     )
     count = max(1, len(about["designs"]))
@@ -187,6 +210,8 @@ def write_report(results: Results, validation: Sequence[str], sheet: str, of_bri
         *against_ours(results, "texture"),
         "",
     ]
+    if of_styles is not None:
+        parts += [*_styles(of_styles), ""]
     if any(METHODS[name].group == "ablation" for name in results.figures):
         parts += ["## Ablations", "", *table(results, ABLATIONS), ""]
     if of_briefs is not None:
@@ -196,7 +221,7 @@ def write_report(results: Results, validation: Sequence[str], sheet: str, of_bri
         "",
         "Log-Gabor distance to the truth.",
         "",
-        *_by_style(results),
+        *_by_style(of_styles or results),
         "",
         f"![Best, median and worst pictures]({sheet})",
         "",

@@ -60,7 +60,7 @@ def about(bench: Bench, suite: Suite, preset: str, methods: Sequence[str]) -> Fi
         "machine": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {bench.device}",
         "torch": torch.__version__,
         "preset": preset,
-        "quick": suite.quick,
+        "cut": suite.cut,
         "references": [reference.name for reference in suite.references],
         "unseen": [reference.name for reference in suite.references if reference.unseen],
         "designs": [case.name for case in suite.designs],
@@ -103,7 +103,7 @@ def run(bench: Bench, suite: Suite, preset: str, methods: Sequence[str], clip: P
             seconds.setdefault(name, {})[reference.name] = kept["seconds"]
         _sheet(bench, suite, reference, methods)
     results = Results(about(bench, suite, preset, methods), found, seconds, _trainings(bench, suite, preset))
-    write_json(results_path(bench.out, of_briefs=suite.of_briefs), asdict(results))
+    write_json(results_path(bench.out, suite.name), asdict(results))
     return results
 
 
@@ -148,9 +148,9 @@ def picture_path(bench: Bench, suite: Suite, reference: Reference, method: str, 
     return bench.out / "pictures" / suite.name / reference.name / f"{number:02d}-{method}.png"
 
 
-def results_path(out: Path, *, of_briefs: bool = False) -> Path:
-    """Where the results of a run are."""
-    return out / ("results-briefs.json" if of_briefs else "results.json")
+def results_path(out: Path, name: str = "designs") -> Path:
+    """Where the results of a run are, by the name of its suite."""
+    return out / ("results.json" if name == "designs" else f"results-{name}.json")
 
 
 def _sheet(bench: Bench, suite: Suite, reference: Reference, methods: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,9 @@ FAMILIES = (
 DESIGNS, BRIEFS = 50, 20
 QUICK_STYLES, QUICK_DESIGNS = (0, 7, 20, 21, 22, 23), 2
 """The fixed cut that fits two cores: a fill, a chenille, and one style of each family that was held out."""
+STYLES_DESIGNS = 4
+"""Of the cut that has every style."""
+Cut = Literal["whole", "quick", "styles"]
 _Item = TypeVar("_Item")
 Track = Callable[[Sequence[_Item]], Iterator[_Item]]
 
@@ -81,32 +84,32 @@ class Suite:
         references: reference styles.
         designs: drawn in each of them.
         briefs: texts, of things and colours that training never showed together.
-        quick: the fixed cut.
+        cut: everything, the quick cut, or every style with some of the designs.
         of_briefs: its designs are the drawings that briefs get on a base that knows no things.
     """
 
     references: tuple[Reference, ...]
     designs: tuple[Case, ...]
     briefs: tuple[str, ...]
-    quick: bool
+    cut: Cut
     of_briefs: bool = False
 
     @property
     def name(self) -> str:
         """What its results are called."""
-        return "briefs" if self.of_briefs else "designs"
+        return "briefs" if self.of_briefs else "styles" if self.cut == "styles" else "designs"
 
 
-def embroidery_bench(icons: Path | None, size: int, *, quick: bool = False, of_briefs: bool = False) -> Suite:
+def embroidery_bench(icons: Path | None, size: int, cut: Cut = "whole", *, of_briefs: bool = False) -> Suite:
     """The suite, of held-out designs.
 
     Args:
         icons: folder of the icon packages; ``None`` for procedural designs, which is another suite.
         size: pixels a side.
-        quick: the fixed cut; its styles and designs are those of the whole.
+        cut: styles and designs of a cut are those of the whole.
         of_briefs: instead of the designs the drawings of the text briefs.
     """
-    numbers = QUICK_STYLES if quick else range(len(FAMILIES))
+    numbers = QUICK_STYLES if cut == "quick" else range(len(FAMILIES))
     cases = held_out_cases(icons, 4 * DESIGNS, size, SEED)
     # There are about sixty things: those that the designs show are no teachers, the others come in several drawings.
     shown = {case.name for case in cases[:DESIGNS]}
@@ -116,10 +119,13 @@ def embroidery_bench(icons: Path | None, size: int, *, quick: bool = False, of_b
     references = tuple(Reference(n, _style(n), teachers[n], further[n]) for n in numbers)
     briefs = tuple(brief.text for brief in HELD_OUT_BRIEFS[:BRIEFS])
     if of_briefs:
-        designs = tuple(_drawn(brief, size, number) for number, brief in enumerate(briefs[: 4 if quick else None]))
+        designs = tuple(
+            _drawn(brief, size, number) for number, brief in enumerate(briefs[: 4 if cut == "quick" else None])
+        )
     else:
-        designs = tuple(cases[: QUICK_DESIGNS if quick else DESIGNS])
-    return Suite(references, designs, briefs, quick, of_briefs)
+        count = {"whole": DESIGNS, "quick": QUICK_DESIGNS, "styles": STYLES_DESIGNS}[cut]
+        designs = tuple(cases[:count])
+    return Suite(references, designs, briefs, cut, of_briefs)
 
 
 def _drawn(brief: str, size: int, number: int) -> Case:
