@@ -29,6 +29,8 @@ _WORKING_SIDE: Final = 384
 _DEFAULT_PERIOD: Final = 4.0
 _MERGE: Final = 18.0
 _SMALLEST_INK: Final = 0.006
+_HUE_WINDOW: Final = 0.3
+"""Of a thread's scale: the window in which a* and b* are averaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,9 @@ def flatten(embroidery: Float, mask: Bool, ground_rgb: Float, period: float = 0.
     depth = _depth(motif)
     # a line of one or two threads has no texture across: a window wider than it would wash it away
     sigma = float(np.clip(0.25 * _line_width(depth), 0.8, 0.9 * pitch))
-    smooth = remove_texture(small, sigma=sigma)
-    lab = rgb_to_lab(smooth)
+    lab = rgb_to_lab(remove_texture(small, sigma=sigma))
+    # relief is light and shade: it hides a border between two inks, which hue alone shows
+    lab[..., 1:] = cv2.GaussianBlur(rgb_to_lab(small)[..., 1:], (0, 0), _HUE_WINDOW * sigma)
     core = cv2.erode(motif.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     core = core if int(core.sum()) > 200 else motif
     inks = choose_inks(lab[core], _MERGE, _SMALLEST_INK, seed=seed)
