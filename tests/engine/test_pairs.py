@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tests.engine.sewn import CLOTH, flat, label_map, sew
-from worker.engine.colour import rgb_to_lab, to_float
+from worker.engine.colour import lab_to_rgb, rgb_to_lab, to_float, to_image
 from worker.engine.pairs import DiffusionUnavailableError, build_pair
 from worker.engine.pairs.inks import absorb_small, choose_inks
 from worker.engine.pairs.registration import register
@@ -68,6 +68,21 @@ def test_flatten_keeps_a_line_of_one_thread():
     blue = design[..., 2] - design[..., 0] > 0.2
     pieces, _ = cv2.connectedComponents(blue.astype(np.uint8))
     assert pieces - 1 == 1, "one unbroken line"
+
+
+def test_a_border_that_only_hue_shows_survives_relief():
+    """A navy ring round a green hill, of about one lightness, under strong relief."""
+    side, rng = 256, np.random.default_rng(0)
+    y, x = np.mgrid[:side, :side]
+    far = np.hypot(x - 128, y - 128)
+    ring, hill = (far < 100) & (far > 88), far <= 88
+    lab = np.where(ring[..., None], (36.0, -3, -18), np.where(hill[..., None], (44.0, -13, 4), (82.0, -2, 6)))
+    relief = 14 * np.sin(2 * np.pi * (x + y) / 6 + rng.normal(0, 0.3, (side, side))) * (far < 100)
+    lab[..., 0] += relief
+    photo = to_image(lab_to_rgb(lab.astype(np.float32)))
+    design = rgb_to_lab(build_pair(prepare_reference(photo, side, crop="whole", balance=False), "flatten").design)
+    assert (design[ring][:, 2] < -7).mean() > 0.8
+    assert (design[hill][:, 2] > -7).mean() > 0.9
 
 
 def test_a_photo_without_motif_gives_plain_cloth():
