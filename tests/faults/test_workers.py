@@ -22,8 +22,9 @@ from backend.core.db import Database, utcnow
 from backend.core.ids import new_id
 from backend.core.storage import ObjectStore
 from backend.jobs import service
-from backend.models import Image, Job, JobEvent, Render, RenderOutput, Shop, Style, UsageDay
+from backend.models import Job, JobEvent, Render, RenderOutput, Shop, Style, UsageDay
 from tests.faults.tiny_engine import expected
+from tests.rows import reference_photo
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 25
@@ -138,19 +139,7 @@ def hoop(settings: Settings, store: ObjectStore, live_database: Database, tmp_pa
         broker.delete(*queue.QUEUES)
     with live_database.session() as session:
         session.add(Shop(id="shp_1", slug="one", name="One"))
-        session.add(
-            Image(
-                id="img_1",
-                shop_id="shp_1",
-                purpose="reference",
-                sha256="0",
-                key="k",
-                content_type="image/png",
-                width=1,
-                height=1,
-                bytes=1,
-            )
-        )
+        session.add(reference_photo("shp_1"))
     timed = settings.model_copy(update={"lease_seconds": 4, "heartbeat_seconds": 0.5})
     hoop = Hoop(timed, live_database, store, tmp_path)
     yield hoop

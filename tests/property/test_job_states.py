@@ -17,7 +17,8 @@ from backend.jobs import lifecycle, service
 from backend.jobs.lifecycle import Claim, LeaseLost
 from backend.jobs.outcomes import PairResult, RenderedPicture, RenderResult, TrainResult
 from backend.jobs.states import ACTIVE, OPEN, TERMINAL, Event, IllegalTransition, Status, transition
-from backend.models import Image, Job, JobEvent, Pair, Render, RenderOutput, Shop, Style, UsageDay
+from backend.models import Job, JobEvent, Pair, Render, RenderOutput, Shop, Style, UsageDay
+from tests.rows import reference_photo
 
 LEASE = timedelta(seconds=60)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -111,19 +112,7 @@ class Jobs(RuleBasedStateMachine):
         self.model: dict[str, Model] = {}
         with self.sessions.begin() as session:
             session.add(Shop(id="shop_1", slug="one", name="One"))
-            session.add(
-                Image(
-                    id="img_1",
-                    shop_id="shop_1",
-                    purpose="reference",
-                    sha256="0",
-                    key="k",
-                    content_type="image/png",
-                    width=1,
-                    height=1,
-                    bytes=1,
-                )
-            )
+            session.add(reference_photo("shop_1"))
             session.add(self.style("sty_0"))
 
     def teardown(self) -> None:

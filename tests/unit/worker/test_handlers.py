@@ -17,9 +17,10 @@ from backend.core.db import Database
 from backend.core.ids import new_id
 from backend.core.storage import ObjectStore
 from backend.jobs import service
-from backend.models import Image, Job, Pair, Render, RenderOutput, Shop, Style
+from backend.models import Job, Pair, Render, RenderOutput, Shop, Style
 from tests.engine.tiny_base import save_tiny_base
 from tests.engine.tiny_sd3 import save_tiny_sd3
+from tests.rows import reference_photo
 from worker.attempt import execute
 from worker.handlers import HANDLERS
 from worker.process import Process
@@ -51,19 +52,7 @@ class Shopfloor:
             self.store.put(f"shops/shp_1/images/{name}.png", out.getvalue(), "image/png")
         with self.database.session() as session:
             session.add(Shop(id="shp_1", slug="one", name="One"))
-            session.add(
-                Image(
-                    id="img_1",
-                    shop_id="shp_1",
-                    purpose="reference",
-                    sha256="0",
-                    key="shops/shp_1/images/reference.png",
-                    content_type="image/png",
-                    width=320,
-                    height=320,
-                    bytes=len(out.getvalue()),
-                )
-            )
+            session.add(reference_photo("shp_1", "shops/shp_1/images/reference.png", 320, len(out.getvalue())))
 
     def do(self, kind: str, target: Style | Render | Pair, given: dict) -> Job:
         with self.database.session() as session:
