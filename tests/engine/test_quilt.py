@@ -253,3 +253,20 @@ def test_shadows_of_stitches_do_not_fall_on_plain_cloth():
     laid = lay_stitches(one, design, mask)
     darker = rgb_to_lab(laid.colours)[~mask][:, 0] - rgb_to_lab(laid.picture)[~mask][:, 0]
     assert (darker > 2).sum() < 40, "only at the outline itself"
+
+
+def test_thread_of_the_cloths_colour_is_no_cloth():
+    """White on white in the middle of a motif: its relief is laid on no cloth, though there it is on the left only."""
+    side, rng = SIDE, np.random.default_rng(0)
+    mask = np.zeros((side, side), bool)
+    mask[20:100, :70] = True
+    mask[40:84, :24] = False
+    flat = np.where(mask[..., None], (200, 40, 40), (220, 220, 210)).astype(np.uint8)
+    embroidery = np.clip(flat + rng.normal(0, 3, (side, side, 1)), 0, 255)
+    hatch = np.add.outer(np.arange(side), np.arange(side)) % 6 < 3
+    embroidery[40:84, :24][hatch[40:84, :24]] -= 90
+    one = Swatch(Image.fromarray(embroidery.astype(np.uint8)), Image.fromarray(flat), mask)
+    design, wanted = other_design()
+    source = lay_stitches(one, design, wanted).source[~wanted]
+    white = (source[:, 0] >= 40) & (source[:, 0] < 84) & (source[:, 1] < 24)
+    assert white.mean() < 0.01

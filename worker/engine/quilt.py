@@ -39,6 +39,10 @@ _NEAR: Final = 5.0
 """Pixels over which nearness to an outline falls to 1/e."""
 _WEIGHTS: Final = (1.0, 1.5, 1.5, 2.5, 0.5)
 """Of nearness, of the outline's direction (two), of cloth against motif, and of lightness."""
+_RELIEF: Final = 2.0
+"""Of the cloth's own relief: an enclosed area of the cloth's colour with more is sewn."""
+_CLOTH: Final = 3
+"""Which of them is that of cloth against motif."""
 _LARGEST: Final = 3.0
 """Standard deviations of the stitches' lightness at which what is taken of it ends: beyond lie wrong outlines."""
 _TOLERANCE: Final = 0.1
@@ -278,7 +282,8 @@ class _Stitches:
 
     @classmethod
     def of(cls, embroidery: Picture, design: Picture, mask: Bool, scale: float = 1.0) -> _Stitches:
-        sewn, whole = rgb_to_lab(embroidery), _Flat.of(design, mask, scale)
+        sewn = rgb_to_lab(embroidery)
+        whole = _Flat.of(design, mask, scale)
         flat, other = whole.lab, whole.other()
         smooth = cv2.GaussianBlur(sewn, (0, 0), _SMOOTH * scale)
         # Between stitches dark may be shadow and light may be shine: there only hue tells cloth from thread.
@@ -294,7 +299,26 @@ class _Stitches:
         planes = np.stack([np.clip(light / contrast, -_LARGEST, _LARGEST), shows, mask, whole.depth()], -1)
         planes = planes.astype(np.float32)
         guide = whole.guide()
+        guide[_sewn_like_cloth(sewn[..., 0], mask, scale), _CLOTH] = -_WEIGHTS[_CLOTH]  # wanted by none
         return cls(planes, (tuple(np.ascontiguousarray(guide[..., i]) for i in range(guide.shape[-1])),), contrast)
+
+
+def _sewn_like_cloth(lightness: Float, mask: Bool, scale: float) -> Bool:
+    """True where cloth that the motif cuts off from the rest has much more relief: thread of the cloth's colour."""
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8))
+    found = np.zeros(mask.shape, bool)
+    if count < 3:
+        return found
+    fine = lightness - cv2.GaussianBlur(lightness, (0, 0), 4 * scale)
+    # Beside the motif lies its shadow.
+    inner = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5) > 2 * scale
+    values = [fine[inner & (pieces == number)] for number in range(count)]
+    relief = [float(np.linalg.norm(one)) / max(len(one), 1) ** 0.5 for one in values]
+    cloth = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    for number in range(1, count):
+        if relief[number] > _RELIEF * relief[cloth]:
+            found |= pieces == number
+    return found
 
 
 def _places(side: int, block: int, step: int) -> Iterator[int]:
