@@ -44,7 +44,7 @@ function MorePhotos({ more, most, onChange }) {
   }
   const places = more.length < most ? [...more, null] : more;
   return html`<div class="aside"><strong>More photos of the same style</strong>
-    <p class="hint">Other motifs in the same stitches, up to ${most}. Hoop draws their flat designs itself.</p>
+    <p class="hint">Other motifs in the same stitches, up to ${most}. Hoop draws their flat designs itself. The first photo counts most: choose the best one for it.</p>
     <div class="more-photos">
       ${places.map((picture, index) => html`<${Drop} small key=${picture?.id ?? "next"} label=${picture ? `Photo ${index + 2}` : "Drop another photo"}
         purpose="reference" value=${picture} onChange=${(/** @type {Picture | null} */ changed) => onChange(picture, changed)} />`)}

@@ -215,31 +215,6 @@ def test_a_style_of_a_photo_without_a_motif_lays_nothing(base):
     assert style.swatch is None
 
 
-def test_further_samples_are_used_where_they_fit_better():
-    """A sample of upright threads and one of flat ones: a copy of the second's design gets the second's threads."""
-    one = swatch()
-    design = one.design.rotate(90)
-    other = Swatch(one.embroidery.rotate(90), design, np.rot90(one.mask).copy())
-    both = replace(one, more=(other,))
-    laid = lay_stitches(both, design, other.mask)
-    assert (laid.source[..., 0] >= SIDE).mean() > 0.9
-    wanted = np.asarray(other.embroidery.convert("L"), float)[other.mask]
-    near = np.abs(np.asarray(laid.picture.convert("L"), float)[other.mask] - wanted).mean()
-    alone = lay_stitches(one, design, other.mask).picture
-    assert near < 0.5 * np.abs(np.asarray(alone.convert("L"), float)[other.mask] - wanted).mean()
-    fine = lay_finely(both, laid, design.resize((2 * SIDE, 2 * SIDE)))
-    assert fine.picture.size == (2 * SIDE, 2 * SIDE)
-    again = Swatch.from_json(both.as_json())
-    assert again.more[0].embroidery.tobytes() == other.embroidery.tobytes()
-    with pytest.raises(ValueError, match="differ in size"):
-        Swatch.from_json(replace(one, more=(Swatch.from_json(_halved(other)),)).as_json())
-
-
-def _halved(one):
-    half = (SIDE // 2, SIDE // 2)
-    return Swatch(one.embroidery.resize(half), one.design.resize(half), one.mask[::2, ::2]).as_json()
-
-
 def test_shadows_of_stitches_do_not_fall_on_plain_cloth():
     """Legs of stitches reach over a jagged outline; a smooth one gets none of their shadows beside it."""
     period, labels = 8, np.zeros((SIDE, SIDE), np.uint8)

@@ -221,12 +221,11 @@ def test_folder_store(tmp_path):
 
 
 def test_several_photos_of_one_style(base):
-    """All are looked at and go with the style; killed and resumed it is the same, and another photo is another style."""
+    """All are looked at; killed and resumed it is the same, and another photo is another style."""
     more = replace(SOURCE, more=(stitched_photo().rotate(90), stitched_photo().rotate(180)))
     style = train_style(base, more, CONFIG)
     adapter = Adapter.from_bytes(style.adapter)
     assert adapter.manifest["photos"] == 3
-    assert len(adapter.swatch.more) == 2
     alone = Adapter.from_bytes(train_style(base, SOURCE, CONFIG).adapter)
     assert not all(torch.equal(adapter.tensors[name], alone.tensors[name]) for name in alone.tensors)
     store = CrashingStore(1)

@@ -343,7 +343,7 @@ METHODS: dict[str, Method] = {
         _drawn("flatten", _from_photo, laid=True),
     ),
     "three": Method(
-        "three photos", "ablation", "two further samples of the style", _drawn("three", _three_photos, laid=True)
+        "three photos", "ablation", "two further samples of the style", _drawn("three", _three_photos, laid=False)
     ),
     "sewn_again": Method(
         "the truth, sewn anew",
@@ -357,7 +357,7 @@ METHODS: dict[str, Method] = {
     ),
 }
 """By name. HEADLINE are compared in the first table, the ablations in the second: what changes a
-training is drawn from the flat design, where a LoRA has most to say, and what changes the sample from laid stitches."""
+training is drawn from the flat design, where a LoRA has most to say, and another pair from laid stitches."""
 HEADLINE = tuple(name for name, method in METHODS.items() if method.group != "ablation")
 ABLATIONS = ("emolora", "ours", *(name for name, method in METHODS.items() if method.group == "ablation"))
 STYLES = ("ours", "emolora", "db_lora", "b_lora", "pair", "none", "quilt", "sewn_again", "copy", "oracle")

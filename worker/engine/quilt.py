@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -47,8 +47,6 @@ _LARGEST: Final = 3.0
 """Standard deviations of the stitches' lightness at which what is taken of it ends: beyond lie wrong outlines."""
 _TOLERANCE: Final = 0.1
 """Blocks this much worse than the best are as good: which of them is taken is chance, or one would come every time."""
-_STRANGE: Final = 1.0
-"""Added to the cost of a block from another sample than the block before: seams between two photos show most."""
 _DARKEST: Final = 120.0
 """Added to L* before light is taken relative to it: a share of the light is about a share of L* + 16."""
 _SMOOTH: Final = 0.5
@@ -73,14 +71,12 @@ class Swatch:
         design: the same motif flat, pixel on pixel.
         mask: true on the motif.
         fine: the embroidery with twice the pixels a side, if the photo has them.
-        more: further samples of the same style and size; blocks are taken from whichever has the better one.
     """
 
     embroidery: Image.Image
     design: Image.Image
     mask: Bool
     fine: Image.Image | None = None
-    more: tuple[Swatch, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Its pictures by name, as WebP in base 64: `fine` of high quality, the others without loss."""
@@ -88,7 +84,7 @@ class Swatch:
         kept: dict[str, Any] = {name: _packed(picture, lossless=True) for name, picture in pictures.items()}
         if self.fine is not None:
             kept["fine"] = _packed(self.fine, lossless=False)
-        return kept | ({"more": [one.as_json() for one in self.more]} if self.more else {})
+        return kept
 
     @classmethod
     def from_json(cls, kept: dict[str, Any]) -> Swatch:
@@ -100,20 +96,16 @@ class Swatch:
         try:
             embroidery, design, mask = (_unpacked(kept[name]) for name in ("embroidery", "design", "mask"))
             fine = _unpacked(kept["fine"]) if "fine" in kept else None
-            more = tuple(cls.from_json(one) for one in kept.get("more", ()))
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise ValueError(f"not a swatch: {error}") from error
         if not embroidery.size == design.size == mask.size:
             raise ValueError("not a swatch: its pictures differ in size")
-        if any(one.embroidery.size != embroidery.size for one in more):
-            raise ValueError("not a swatch: its samples differ in size")
-        return cls(embroidery, design, np.asarray(mask)[..., 0] > 127, fine, more)
+        return cls(embroidery, design, np.asarray(mask)[..., 0] > 127, fine)
 
     @cached_property
     def stitches(self) -> _Stitches:
         """What blocks are cut from; taken once, for every design."""
-        own = _Stitches.of(self.embroidery, self.design, self.mask)
-        return own.beside([one.stitches for one in self.more])
+        return _Stitches.of(self.embroidery, self.design, self.mask)
 
     @cached_property
     def fine_stitches(self) -> _Stitches:
@@ -121,8 +113,7 @@ class Swatch:
         size = (2 * self.embroidery.width, 2 * self.embroidery.height)
         sewn = self.fine or self.embroidery.resize(size, Image.Resampling.LANCZOS)
         mask = np.repeat(np.repeat(self.mask, 2, 0), 2, 1)
-        own = _Stitches.of(sewn.resize(size), self.design.resize(size, Image.Resampling.BICUBIC), mask, scale=2)
-        return own.beside([one.fine_stitches for one in self.more])
+        return _Stitches.of(sewn.resize(size), self.design.resize(size, Image.Resampling.BICUBIC), mask, scale=2)
 
 
 def _packed(picture: Image.Image, *, lossless: bool) -> str:
@@ -255,30 +246,17 @@ class _Flat:
 
 @dataclass(frozen=True)
 class _Stitches:
-    """A swatch, taken apart; of several samples one below the other.
+    """A swatch, taken apart.
 
     Attributes:
-        planes: [N H, W, 4]: light in standard deviations, share of another colour than the ink, 1 on the motif, depth.
-        guides: of each sample [5] planes [H, W].
+        planes: [H, W, 4]: light in standard deviations, share of another colour than the ink, 1 on the motif, depth.
+        guide: five planes [H, W].
         contrast: the standard deviation, as a share of L* + `_DARKEST`.
     """
 
     planes: Float
-    guides: tuple[tuple[Float, ...], ...]
+    guide: tuple[Float, ...]
     contrast: float
-
-    @property
-    def side(self) -> int:
-        """Rows of one sample."""
-        return len(self.planes) // len(self.guides)
-
-    def beside(self, others: Sequence[_Stitches]) -> _Stitches:
-        """With further samples, each in its own standard deviations: photos differ in light and thread in contrast."""
-        if not others:
-            return self
-        guides = (guide for one in others for guide in one.guides)
-        planes = np.concatenate([self.planes, *(one.planes for one in others)])
-        return _Stitches(planes, (*self.guides, *guides), self.contrast)
 
     @classmethod
     def of(cls, embroidery: Picture, design: Picture, mask: Bool, scale: float = 1.0) -> _Stitches:
@@ -300,7 +278,7 @@ class _Stitches:
         planes = planes.astype(np.float32)
         guide = whole.guide()
         guide[_sewn_like_cloth(sewn[..., 0], mask, scale), _CLOTH] = -_WEIGHTS[_CLOTH]  # wanted by none
-        return cls(planes, (tuple(np.ascontiguousarray(guide[..., i]) for i in range(guide.shape[-1])),), contrast)
+        return cls(planes, tuple(np.ascontiguousarray(guide[..., i]) for i in range(guide.shape[-1])), contrast)
 
 
 def _sewn_like_cloth(lightness: Float, mask: Bool, scale: float) -> Bool:
@@ -330,31 +308,24 @@ def _places(side: int, block: int, step: int) -> Iterator[int]:
 def _quilted(stitches: _Stitches, wanted: Float, rng: np.random.Generator) -> npt.NDArray[np.int32]:
     """Rows and columns of the stitches, block by block, where the guide [H, W, 5] wants such, [H, W, 2]."""
     height, width = wanted.shape[:2]
-    samples = range(len(stitches.guides))
-    block = min(_BLOCK, height, width, stitches.side // 2)
+    block = min(_BLOCK, height, width, len(stitches.planes) // 2)
     overlap = block * _OVERLAP // _BLOCK
-    light = np.ascontiguousarray(stitches.planes[..., 0]).reshape(len(samples), stitches.side, -1)
+    light = np.ascontiguousarray(stitches.planes[..., 0])
     out, known = np.zeros((height, width, stitches.planes.shape[-1]), np.float32), np.zeros((height, width), bool)
     source = np.zeros((height, width, 2), np.int32)
     within = np.moveaxis(np.mgrid[:block, :block], 0, -1).astype(np.int32)
-    last: int | None = None
     for top in _places(height, block, block - overlap):
         for left in _places(width, block, block - overlap):
             here = np.s_[top : top + block, left : left + block]
             old, fixed = out[here].copy(), known[here].copy()
-            cost = np.stack([_mismatch(guide, wanted[here]) / block**2 for guide in stitches.guides])
+            cost = _mismatch(stitches.guide, wanted[here]) / block**2
             if fixed.any():
                 there, where = np.ascontiguousarray(old[..., 0]), fixed.astype(np.float32)
-                off = [cv2.matchTemplate(light[n], there, cv2.TM_SQDIFF, mask=where) for n in samples]
-                cost += np.stack(off) / fixed.sum()
+                cost += cv2.matchTemplate(light, there, cv2.TM_SQDIFF, mask=where) / fixed.sum()
             cost = np.maximum(cost, 0)
-            if len(cost) > 1 and last is not None:
-                cost += _STRANGE * (np.arange(len(cost)) != last)[:, None, None]
-            sample, rows, columns = np.nonzero(cost <= cost.min() * (1 + _TOLERANCE) + 0.02)
+            rows, columns = np.nonzero(cost <= cost.min() * (1 + _TOLERANCE) + 0.02)
             chosen = int(rng.integers(len(rows)))
-            last = int(sample[chosen])
-            top_left = (sample[chosen] * stitches.side + rows[chosen], columns[chosen])
-            place = within + np.array(top_left, np.int32)
+            place = within + np.array((rows[chosen], columns[chosen]), np.int32)
             new = stitches.planes[place[..., 0], place[..., 1]]
             taken = _seam(np.square(new - old)[..., :2].sum(-1), fixed)[..., None]
             out[here], source[here] = np.where(taken, new, old), np.where(taken, place, source[here])

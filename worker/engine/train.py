@@ -136,8 +136,6 @@ def train_style(
         further, pairs = _further(source.more, size, config.seed)
         progress.update("pair", 1, 1)
     swatch = swatch_of(pair, prepared)
-    more = (swatch_of(*both) for both in zip(pairs, further, strict=True))
-    swatch = None if swatch is None else replace(swatch, more=tuple(one for one in more if one is not None))
     tokens = base.read_reference(base.encode_images(image_to_tensor([pair.embroidery]))) if config.warm_start else None
     with base.reference_tokens(tokens):
         material = Material.make(base, pair, source.caption, config)
