@@ -21,6 +21,12 @@ SAME = (
     "20 steps of DDIM's inversion and back, up to a strength of 0.8."
 )
 
+READING = (
+    "Threads have shade and shine, and a histogram of colours counts them: the truth itself is far from the design in "
+    "colours, and what is drawn flat is near. Who has the colours that would be sewn is told by those to truth. Edges "
+    "and structure are to be read beside the truth's own, too: beads and knots do not end where a design does."
+)
+
 
 def columns_of(results: Results) -> list[str]:
     """The figures there are."""
@@ -204,6 +210,8 @@ def write_report(
         *table(results, HEADLINE),
         "",
         *(f"- {METHODS[name].title}: {METHODS[name].about}." for name in results.figures),
+        "",
+        READING,
         "",
         "Distance to the truth (log-Gabor), against Hoop style by style:",
         "",
