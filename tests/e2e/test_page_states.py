@@ -96,6 +96,18 @@ BASES = json.dumps(
 )
 
 
+def _refused_pairs(staff: Page, field: str) -> list[str | None]:
+    """Refuses every pair that is asked for from now on; the list tells what each had in a field."""
+    asked: list[str | None] = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.post_data_json.get(field))
+        _answer(_problem(422, "invalid-input", "No pair today."), 422)(route)
+
+    staff.route("**/v1/pairs", refuse)
+    return asked
+
+
 @pytest.mark.parametrize(
     ("bases", "status", "kept", "wanted"),
     [
@@ -111,13 +123,7 @@ def test_a_pair_is_asked_for_on_a_base_that_is_there(
     draft = json.dumps({"photo": photo, "base": kept})
     staff.add_init_script(f"sessionStorage.setItem('hoop.draft', {json.dumps(draft)})")
     staff.route("**/v1/bases", _answer(bases, status))
-    asked: list[str | None] = []
-
-    def refuse(route: Route) -> None:
-        asked.append(route.request.post_data_json.get("base"))
-        _answer(_problem(422, "invalid-input", "No pair today."), 422)(route)
-
-    staff.route("**/v1/pairs", refuse)
+    asked = _refused_pairs(staff, "base")
     staff.goto("/#/new")
     expect(staff.get_by_text("No pair today.")).to_be_visible()
     assert asked == [wanted]
@@ -134,13 +140,7 @@ def test_a_model_that_draws_is_told_what_the_photo_shows_once_it_is_said(staff: 
     draft = json.dumps({"photo": photo, "builder": "diffusion"})
     staff.add_init_script(f"sessionStorage.setItem('hoop.draft', {json.dumps(draft)})")
     staff.route("**/v1/bases", _answer(json.dumps({"data": [base]})))
-    asked: list[str | None] = []
-
-    def refuse(route: Route) -> None:
-        asked.append(route.request.post_data_json.get("caption"))
-        _answer(_problem(422, "invalid-input", "No pair today."), 422)(route)
-
-    staff.route("**/v1/pairs", refuse)
+    asked = _refused_pairs(staff, "caption")
     staff.goto("/#/new")
     expect(staff.get_by_text("No pair today.")).to_be_visible()
     words = staff.get_by_role("textbox", name="What does it show?")

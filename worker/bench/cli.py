@@ -173,7 +173,10 @@ def report(
         results = read_results(results_path(out))
     except FileNotFoundError as error:
         raise typer.BadParameter(f"no results in {out}: run `hoop bench run` first") from error
-    if "ours" not in results.figures:
+    of_briefs, of_styles = (
+        read_results(path) if (path := results_path(out, name)).exists() else None for name in ("briefs", "styles")
+    )
+    if any("ours" not in one.figures for one in (results, of_styles) if one is not None):
         raise typer.BadParameter("these results are without Hoop's own: run `hoop bench run --methods ours,...`")
     checked: Sequence[str] = ()
     if (out / "validation.json").exists():
@@ -182,9 +185,6 @@ def report(
         if results.about["icons"] != (opened.icons is not None):
             raise typer.BadParameter("the results are of other designs: the icons could not be had then, or not now")
         suite = embroidery_bench(opened.icons, results.about["size"], results.about["cut"])
-        of_briefs, of_styles = (
-            read_results(path) if (path := results_path(out, name)).exists() else None for name in ("briefs", "styles")
-        )
         sheet = page.parent / "pictures" / f"{page.stem}.jpg"
         sheet.parent.mkdir(parents=True, exist_ok=True)
         cases_sheet(results, suite, out).save(sheet, quality=88)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from worker.atelier.evaluation.bench import Bench, quiet
-from worker.atelier.evaluation.cases import Case
+from worker.atelier.evaluation.cases import Case, sewn_anew
 from worker.bench.shared_attention import style_aligned, style_id
 from worker.bench.suite import Reference
 from worker.engine.adapter import Adapter, TrainingLora, training_lora
@@ -257,7 +257,7 @@ def _copied(_bench: Bench, _reference: Reference, _preset: str) -> Drawer:
 
 
 def _sewn_again(_bench: Bench, reference: Reference, _preset: str) -> Drawer:
-    again = replace(reference.style, seed=reference.style.seed + 1)
+    again = sewn_anew(reference.style)
     return lambda case, _seed: case.sewn(again)
 
 

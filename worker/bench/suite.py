@@ -12,7 +12,7 @@ import numpy as np
 
 from worker.atelier.colours import cloth_colour
 from worker.atelier.designs import label_map
-from worker.atelier.evaluation.cases import Case, held_out_cases
+from worker.atelier.evaluation.cases import Case, held_out_cases, sewn_anew
 from worker.atelier.held_out import HELD_OUT_BRIEFS
 from worker.atelier.stitches import HELD_OUT_FAMILIES, SUPERSAMPLING, StitchStyle, sample_style
 from worker.engine.briefs import draw_brief
@@ -70,7 +70,7 @@ class Reference:
     @property
     def further(self) -> list[Pair]:
         """Two more samples of the style, sewn anew."""
-        return [self._pair(case, replace(self.style, seed=self.style.seed + 1 + n)) for n, case in enumerate(self.more)]
+        return [self._pair(case, sewn_anew(self.style, 1 + n)) for n, case in enumerate(self.more)]
 
     def _pair(self, case: Case, style: StitchStyle) -> Pair:
         return Pair(to_image(case.sewn(style)), to_image(case.flat), case.mask, "artwork", {})

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from worker.atelier.evaluation.bench import mean
-from worker.atelier.evaluation.cases import Case
+from worker.atelier.evaluation.cases import Case, sewn_anew
 from worker.atelier.stitches import StitchStyle
 from worker.bench.measures import MEASURES, Scene
 from worker.bench.statistics import separation
@@ -91,15 +91,15 @@ def sharpened(picture: Picture) -> Picture:
 
 
 def _wider(style: StitchStyle, factor: float) -> StitchStyle:
-    return replace(style, spacing=style.spacing * factor, stitch=style.stitch * factor, seed=style.seed + 1)
+    return replace(sewn_anew(style), spacing=style.spacing * factor, stitch=style.stitch * factor)
 
 
 CHANGES: dict[str, Callable[[Case, StitchStyle], Picture]] = {
-    "rotation by 30°": lambda case, s: case.sewn(replace(s, angle=s.angle + pi / 6, seed=s.seed + 1)),
+    "rotation by 30°": lambda case, s: case.sewn(replace(sewn_anew(s), angle=s.angle + pi / 6)),
     "threads 1.4 x as wide": lambda case, s: case.sewn(_wider(s, 1.4)),
-    "contrast x 1.6": lambda case, s: contrasted(case.sewn(replace(s, seed=s.seed + 1)), 1.6),
-    "stitches half as long": lambda case, s: case.sewn(replace(s, stitch=s.stitch / 2, seed=s.seed + 1)),
-    "phases scrambled": lambda case, s: scrambled(case.sewn(replace(s, seed=s.seed + 1)), case.mask),
+    "contrast x 1.6": lambda case, s: contrasted(case.sewn(sewn_anew(s)), 1.6),
+    "stitches half as long": lambda case, s: case.sewn(replace(sewn_anew(s), stitch=s.stitch / 2)),
+    "phases scrambled": lambda case, s: scrambled(case.sewn(sewn_anew(s)), case.mask),
 }
 DIRECTED = ("fill", "satin", "longshort", "applique", "puff")
 """Families in which an angle means something."""
@@ -139,7 +139,7 @@ def validate(suite: Suite, designs: int, track: Track[Reference]) -> dict[str, A
             def far(picture: Picture, scene: Scene = scene) -> dict[str, float]:
                 return {name: MEASURES[name].of(picture, scene) for name in STITCH_MEASURES}
 
-            again = far(case.sewn(replace(style, seed=style.seed + 1)))
+            again = far(case.sewn(sewn_anew(style)))
             others = {name: far(change(case, style)) for name, change in CHANGES.items() if _applies(name, style)}
             doses = [again, *(far(case.sewn(_wider(style, factor))) for factor in DOSES)]
             cheating = {

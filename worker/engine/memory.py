@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from worker.engine.adapter import TARGETS
 from worker.engine.base_info import BaseInfo
+from worker.engine.render_work import BATCH
 
 SAVINGS: Final = {
     "text_encoders_aside": "text encoders wait in the computer's memory and come over for every new text",
@@ -46,9 +47,6 @@ DECODER_BYTES: Final = 3_600.0
 """Bytes at the autoencoder's peak for every pixel that it decodes at once, 16 bits a value: three maps of 256 channels
 at full size and convolutions' workspace."""
 _TILE_SIDE: Final = 512
-_AT_ONCE: Final = 4
-"""Pictures of the base's size that are decoded at once: a batch of drafts, or one of twice the side, has as many pixels
-(:data:`worker.engine.render_work.BATCH`). Tile by tile, they are decoded one after the other."""
 _AUTOCAST: Final = 1.4
 """What autocast adds to activations of 16 bits: norms and softmax give 32. Counted by hand for SDXL's blocks."""
 _PAIR: Final = 2
@@ -164,7 +162,8 @@ def _need(resolution: int, sizes: dict[str, float], training: float, originals: 
         and name != "few_steps"  # read from the computer's memory when it is put on the weights
     )
     controls = sum(size for name, size in sizes.items() if name.startswith("control"))
-    pixels = min(resolution, _TILE_SIDE) ** 2 if "vae_tiling" in savings else _AT_ONCE * resolution**2
+    # A batch of drafts is decoded at once, and one picture of twice the side has as many pixels; tiles, one by one.
+    pixels = min(resolution, _TILE_SIDE) ** 2 if "vae_tiling" in savings else BATCH * resolution**2
     rendering = pixels * DECODER_BYTES + (controls if "controls_aside" in savings else 0) + originals
     return Need(weights, training, rendering)
 

@@ -39,10 +39,10 @@ _NEAR: Final = 5.0
 """Pixels over which nearness to an outline falls to 1/e."""
 _WEIGHTS: Final = (1.0, 1.5, 1.5, 2.5, 0.5)
 """Of nearness, of the outline's direction (two), of cloth against motif, and of lightness."""
-_RELIEF: Final = 2.0
-"""Of the cloth's own relief: an enclosed area of the cloth's colour with more is sewn."""
 _CLOTH: Final = 3
 """Which of them is that of cloth against motif."""
+_RELIEF: Final = 2.0
+"""Of the cloth's own relief: an enclosed area of the cloth's colour with more is sewn."""
 _LARGEST: Final = 3.0
 """Standard deviations of the stitches' lightness at which what is taken of it ends: beyond lie wrong outlines."""
 _TOLERANCE: Final = 0.1

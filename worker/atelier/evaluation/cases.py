@@ -93,3 +93,8 @@ def held_out_styles(families: Sequence[str], count: int, seed: int = SEED) -> li
         replace(sample_style(families[n % len(families)], np.random.default_rng([seed, 1, n])), framing="close")
         for n in range(count)
     ]
+
+
+def sewn_anew(style: StitchStyle, times: int = 1) -> StitchStyle:
+    """The same style sewn once more, or several times more: other stitches, cloth and light by chance."""
+    return replace(style, seed=style.seed + times)

@@ -7,13 +7,12 @@ autoencoder, the nearest that any drawing of the base's can come to it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from worker.atelier.evaluation.autoencoder import texture_distance
 from worker.atelier.evaluation.bench import Bench, Figures, mean
-from worker.atelier.evaluation.cases import Case, held_out_styles
+from worker.atelier.evaluation.cases import Case, held_out_styles, sewn_anew
 from worker.atelier.evaluation.sheets import contact_sheet
 from worker.atelier.stitches import HELD_OUT_FAMILIES, StitchStyle
 from worker.engine.adapter import Adapter
@@ -81,7 +80,7 @@ def _one_style(
             "ours": bench.sew(flat, adapter, config, number),
             "no_adapter": bench.sew(flat, None, config, number),
             "glance": bench.sew(flat, glance, config, number),
-            "anew": case.sewn(replace(style, seed=style.seed + 1)),
+            "anew": case.sewn(sewn_anew(style)),
             "design": flat,
             "ae_truth": best,
         }
@@ -112,8 +111,6 @@ def measure(bench: Bench) -> Figures:
     cases = bench.cases(designs + count)
     styles = held_out_styles(HELD_OUT_FAMILIES, count)
     by_style: list[list[float]] = []
-    at_once: list[float] = []
-    anew: list[float] = []
     found: list[Figures] = []
     rows: list[list[Picture | None]] = []
     captions: list[list[str]] = []
@@ -125,13 +122,13 @@ def measure(bench: Bench) -> Figures:
         distances, shown = _one_style(bench, style, adapter, glance, cases[:designs])
         without = distances["no_adapter_to_ae_truth"]
         by_style.append(gains(distances["ours_to_ae_truth"], without))
-        at_once.append(mean(gains(distances["glance_to_ae_truth"], without)))
-        anew.append(mean(gains(distances["anew_to_ae_truth"], without)))
         found.append(
             {
                 "family": style.family,
                 "gain": mean(by_style[-1]),
                 "gains": [round(gain, 5) for gain in by_style[-1]],
+                "glance": mean(gains(distances["glance_to_ae_truth"], without)),
+                "anew": mean(gains(distances["anew_to_ae_truth"], without)),
                 "gain_to_truth": mean(gains(distances["ours_to_truth"], distances["no_adapter_to_truth"])),
                 **{kind: mean(values) for kind, values in distances.items()},
             }
@@ -150,14 +147,10 @@ def measure(bench: Bench) -> Figures:
                 ]
             )
     bench.save(contact_sheet(rows, COLUMNS, captions, bench.size), "transfer.png")
-    kinds = [kind for kind in found[0] if "_to_" in kind]
-    overall = {kind: mean(one[kind] for one in found) for kind in kinds}
+    overall = {kind: mean(one[kind] for one in found) for kind in distances}
     return {
-        "gain": mean(one["gain"] for one in found),
+        **{name: mean(one[name] for one in found) for name in ("gain", "glance", "anew", "gain_to_truth")},
         "interval": list(interval(by_style)),
-        "glance": mean(at_once),
-        "anew": mean(anew),
-        "gain_to_truth": mean(one["gain_to_truth"] for one in found),
         "gain_of_means": mean(gains([overall["ours_to_ae_truth"]], [overall["no_adapter_to_ae_truth"]])),
         "preset": preset,
         "designs": designs,
