@@ -241,21 +241,3 @@ def test_a_worker_that_only_renders_is_not_planned_as_if_it_trained(folder: Path
     assert tight.savings == order[1:], "rendering keeps nothing that it could compute twice"
     # After memory ran out, what is saved more is of use.
     assert plan(folder, 80e9, order, torch.bfloat16, more=1, trains=False).savings == order[1:2]
-
-
-def test_what_training_keeps_is_what_autograd_keeps(folder: Path) -> None:
-    """The estimate without data against a run with data, in which every kept tensor is counted."""
-    from diffusers import UNet2DConditionModel
-    from peft import LoraConfig
-
-    from worker.engine import memory
-
-    estimated = memory._kept_by_training(folder, 4, checkpointing=False)
-    unet = UNet2DConditionModel.from_pretrained(folder / "unet")
-    unet.requires_grad_(False)
-    unet.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=["to_q", "to_k", "to_v", "to_out.0"]))
-    unet.to(torch.bfloat16)
-    trained = sum(p.numel() for p in unet.parameters() if p.requires_grad)
-    with memory._Kept(unet) as kept:
-        memory._run(unet, 2, SIDE // 8)
-    assert estimated == pytest.approx(16 * trained + 1.4 * kept.bytes, rel=0.02)

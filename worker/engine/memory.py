@@ -1,28 +1,25 @@
 """How much memory a training or a rendering needs, before it is begun, and what is done where that is too much.
 
 Nothing is allocated to find out: the UNet runs on torch's ``meta`` device, where tensors have shapes and no data, and
-what autograd would keep of that run is counted.
+what autograd would keep of a training's run is counted, and what a rendering's holds at most
+(:mod:`worker.engine.activations`).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import torch
 from diffusers import UNet2DConditionModel
-from diffusers.models.attention import BasicTransformerBlock
-from diffusers.models.resnet import ResnetBlock2D
 from peft import LoraConfig
 from safetensors import safe_open
-from torch import Tensor, nn
-from torch.nn import functional
 
+from worker.engine.activations import Kept, Live, run
 from worker.engine.adapter import TARGETS
 from worker.engine.base_info import BaseInfo
 from worker.engine.render_work import BATCH
@@ -49,8 +46,12 @@ at full size and convolutions' workspace."""
 _TILE_SIDE: Final = 512
 _AUTOCAST: Final = 1.4
 """What autocast adds to activations of 16 bits: norms and softmax give 32. Counted by hand for SDXL's blocks."""
+_AUTOCAST_PEAK: Final = 1.7
+"""The same at a run's peak, in the widest residual block: its norm and what follows have 32 bits, its input 16."""
 _PAIR: Final = 2
 """Stage two steps on two pairs at once."""
+_GUIDED: Final = 2
+"""Guidance predicts every picture twice, in one batch."""
 
 
 @dataclass(frozen=True)
@@ -132,13 +133,15 @@ def plan(
     # The original of whatever a style, or a speed-up of the whole UNet, may lie on (:mod:`worker.engine.swap`).
     originals = sizes["unet"] if "few_steps" in sizes else sizes["unet"] * _style_share(folder)
 
+    drawing = _peak_of_rendering(folder)
+
     @cache
     def training(*, checkpointing: bool) -> float:
         return _kept_by_training(folder, rank, checkpointing=checkpointing)
 
     def planned(savings: Sequence[str]) -> Plan:
         kept = training(checkpointing="checkpointing" in savings) if trains else 0.0
-        return Plan(tuple(savings), _need(resolution, sizes, kept, originals, savings), free, trains)
+        return Plan(tuple(savings), _need(resolution, sizes, kept, drawing, originals, savings), free, trains)
 
     for count in range(len(order) + 1):
         found = planned(order[:count])
@@ -153,7 +156,14 @@ def plan(
     return planned([saving for saving in order if saving in (*found.savings, *beyond)]) if beyond else found
 
 
-def _need(resolution: int, sizes: dict[str, float], training: float, originals: float, savings: Sequence[str]) -> Need:
+def _need(
+    resolution: int,
+    sizes: dict[str, float],
+    training: float,
+    drawing: float,
+    originals: float,
+    savings: Sequence[str],
+) -> Need:
     weights = sum(
         size
         for name, size in sizes.items()
@@ -164,7 +174,8 @@ def _need(resolution: int, sizes: dict[str, float], training: float, originals: 
     controls = sum(size for name, size in sizes.items() if name.startswith("control"))
     # A batch of drafts is decoded at once, and one picture of twice the side has as many pixels; tiles, one by one.
     pixels = min(resolution, _TILE_SIDE) ** 2 if "vae_tiling" in savings else BATCH * resolution**2
-    rendering = pixels * DECODER_BYTES + (controls if "controls_aside" in savings else 0) + originals
+    # The UNet's values are gone when the decoder begins.
+    rendering = max(pixels * DECODER_BYTES, drawing) + (controls if "controls_aside" in savings else 0) + originals
     return Need(weights, training, rendering)
 
 
@@ -172,9 +183,7 @@ def _style_share(folder: Path) -> float:
     """Share of the UNet's weights that are attention's in its style blocks."""
     blocks = tuple(f"{block}." for block in BaseInfo.read(folder).style_blocks)
     with torch.device("meta"):
-        unet: Any = UNet2DConditionModel.from_config(
-            json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
-        )
+        unet = _unet(folder)
     counts = {name: parameter.numel() for name, parameter in unet.named_parameters()}
     style = sum(count for name, count in counts.items() if ".attn" in name and name.startswith(blocks))
     return float(style / sum(counts.values()))
@@ -195,96 +204,51 @@ def weights_of(folder: Path) -> float:
 
 def _kept_by_training(folder: Path, rank: int, *, checkpointing: bool) -> float:
     """Bytes that a training's LoRA, its optimiser and autograd keep, beside the weights, for a step on a pair."""
-    config = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
-    cells = BaseInfo.read(folder).resolution // _downscale(folder)
+    cells = _cells(folder)
     with torch.device("meta"):
-        unet: Any = UNet2DConditionModel.from_config(config)
+        unet = _unet(folder)
         unet.requires_grad_(False)
         unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(TARGETS)))
         # Autocast hands the LoRA's products on in 16 bits too.
         unet.to(torch.bfloat16)
         trained = sum(p.numel() for p in unet.parameters() if p.requires_grad)
-        with _Kept(unet) as kept:
-            _run(unet, _PAIR, cells)
+        with Kept(unet) as kept:
+            run(unet, _PAIR, cells)
         activations = kept.bytes
         if checkpointing:
             unet.enable_gradient_checkpointing()
-            with _Kept(unet) as ends:
-                _run(unet, _PAIR, cells)
+            with Kept(unet) as ends:
+                run(unet, _PAIR, cells)
             # Going back, one block after the other is computed anew.
             activations = ends.bytes + kept.largest
     return 4.0 * _OPTIMISER_COPIES * float(trained) + _AUTOCAST * activations
 
 
-def _run(unet: Any, batch: int, cells: int) -> None:
-    config, dtype = unet.config, torch.bfloat16
-    ids = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
-    unet(
-        torch.empty(batch, config.in_channels, cells, cells, dtype=dtype),
-        torch.empty(batch),
-        encoder_hidden_states=torch.empty(batch, 77, config.cross_attention_dim, dtype=dtype),
-        added_cond_kwargs={"text_embeds": torch.empty(batch, ids, dtype=dtype), "time_ids": torch.empty(batch, 6)},
-    )
+def _peak_of_rendering(folder: Path) -> float:
+    """Bytes of the UNet's inner values at most, for a batch of drafts with guidance under control."""
+    skips = 0.0
+
+    def count(_module: object, _inputs: object, out: Any) -> None:
+        nonlocal skips
+        kept = out[1] if isinstance(out, tuple) else (out,)
+        skips += sum(tensor.untyped_storage().nbytes() for tensor in kept)
+
+    with torch.device("meta"), torch.no_grad():
+        unet = _unet(folder).to(torch.bfloat16)
+        for part in (unet.conv_in, *unet.down_blocks):
+            part.register_forward_hook(count)
+        with Live() as live:
+            run(unet, _GUIDED * BATCH, _cells(folder))
+    # What control adds to the skips has their sizes and is there all the time.
+    return _AUTOCAST_PEAK * live.peak + (skips if any(folder.glob("control*")) else 0.0)
 
 
-def _downscale(folder: Path) -> int:
+def _unet(folder: Path) -> Any:
+    return UNet2DConditionModel.from_config(json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8")))
+
+
+def _cells(folder: Path) -> int:
+    """Side of the base's latents."""
     config = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
     blocks = config.get("encoder_block_out_channels") or config["block_out_channels"]
-    return int(2 ** (len(blocks) - 1))
-
-
-class _Kept:
-    """Inside, counts bytes of tensors that autograd keeps, each once, but for parameters; ``largest``: of one block."""
-
-    def __init__(self, unet: nn.Module) -> None:
-        self.bytes = self.largest = 0.0
-        self._known = {p.untyped_storage()._cdata for p in unet.parameters()}  # noqa: SLF001 - as below
-        self._seen: list[Tensor] = []
-        self._blocks = [m for m in unet.modules() if isinstance(m, BasicTransformerBlock | ResnetBlock2D)]
-        self._exits = ExitStack()
-
-    def _pack(self, tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in self._known:  # noqa: SLF001 - views share it, and nothing public tells
-            self._known.add(storage._cdata)  # noqa: SLF001
-            self._seen.append(tensor)  # or another would come to lie at the same address
-            self.bytes += storage.nbytes()
-        return tensor
-
-    def __enter__(self) -> Self:
-        before: list[float] = []
-
-        def leave(*_: object) -> None:
-            self.largest = max(self.largest, self.bytes - before.pop())
-
-        for block in self._blocks:
-            hooks = (
-                block.register_forward_pre_hook(lambda *_: before.append(self.bytes)),
-                block.register_forward_hook(leave),
-            )
-            for hook in hooks:
-                self._exits.callback(hook.remove)
-        self._exits.enter_context(torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor))
-        # Without data torch takes the way that writes all of the attention down, which no GPU does.
-        plain = functional.scaled_dot_product_attention
-        self._exits.callback(setattr, functional, "scaled_dot_product_attention", plain)
-        functional.scaled_dot_product_attention = _fused_attention
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._exits.close()
-
-
-class _FusedAttention(torch.autograd.Function):
-    """Keeps what a fused attention keeps, and gives something of its output's shape."""
-
-    @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        out = torch.empty_like(query)
-        ctx.save_for_backward(query, key, value, out)
-        return out
-
-
-def _fused_attention(query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> Tensor:
-    out: Tensor = _FusedAttention.apply(query, key, value)  # type: ignore[no-untyped-call]
-    return out
+    return BaseInfo.read(folder).resolution // int(2 ** (len(blocks) - 1))
