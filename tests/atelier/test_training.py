@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderTiny
 from diffusers.models.attention_processor import AttnProcessor2_0
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -15,6 +17,7 @@ from worker.atelier.autoencoder import build_autoencoder, encoder_of, normalise_
 from worker.atelier.base import Phase, Trainer, draw_batch, split_prompts
 from worker.atelier.corpus import Pool
 from worker.atelier.drafts import CHUNK, LANES, SEWN, VIEWS, WEARERS, Drafts, partner, style_number, style_of
+from worker.atelier.evaluation.bench import digest_of
 from worker.atelier.loop import Averaged, warmup_decay
 from worker.atelier.network import INFO, LATENT_CHANNELS, build_unet
 from worker.atelier.stitches import HELD_OUT_FAMILIES
@@ -196,6 +199,15 @@ def test_the_recipe_makes_a_base_from_nothing(
     assert trainer.step >= 1
     assert load_base(tmp_path / "base").info.version == network.INFO.version
     assert any("designs encoded" in line for line in lines)
+
+    # The UNet has learnt these latents: from now on the decoder alone is trained.
+    before = AutoencoderTiny.from_pretrained(tmp_path / "base" / "vae")
+    unet = digest_of(sorted((tmp_path / "base" / "unet").iterdir()))
+    recipe.make_base(tmp_path / "base", tmp_path, text, replace(budget, base=0), report=lines.append)
+    after = AutoencoderTiny.from_pretrained(tmp_path / "base" / "vae")
+    assert all(map(torch.equal, before.encoder.parameters(), after.encoder.parameters()))
+    assert not any(map(torch.equal, before.decoder.parameters(), after.decoder.parameters()))
+    assert digest_of(sorted((tmp_path / "base" / "unet").iterdir())) == unet
 
 
 def test_a_failing_renderer_stops_the_training(pool: Pool, text: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ survives the same training), so f = 4 it is; with four channels fine threads wer
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
@@ -20,9 +21,12 @@ from worker.atelier.corpus import Pool
 from worker.atelier.drafts import SEWN
 from worker.atelier.loop import Averaged, autocast, log_line, save_state, warmup_decay
 from worker.atelier.network import LATENT_CHANNELS
+from worker.atelier.optimiser import TwoOptimisers
 
 CROP, PEAK_RATE = 64, 2e-3
 SEWN_SHARE = 0.7
+SPECTRUM = 1.0
+"""Weight of the spectrum in the loss: a tenth of it gives the same PSNR and softer threads (docs/hoop-mini.md)."""
 SETTLED_FROM = 0.8
 """Share of the time after which latents no longer change."""
 
@@ -70,7 +74,7 @@ def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
     across, down = error[..., 1:] - error[..., :-1], error[..., 1:, :] - error[..., :-1, :]
     plain = error.abs().mean() + 0.5 * (across.abs().mean() + down.abs().mean()) + 0.5 * error.square().mean()
     spectra = [torch.fft.rfft2(x.mean(1), norm="ortho").abs() for x in (output, target)]
-    total: Tensor = plain + 0.1 * (spectra[0] - spectra[1]).abs().mean()
+    total: Tensor = plain + SPECTRUM * (spectra[0] - spectra[1]).abs().mean()
     return total
 
 
@@ -81,26 +85,35 @@ def train_autoencoder(
     device: str = "cpu",
     batch: int = 32,
     report: Callable[[str], None] = print,
+    *,
+    decoder_alone: bool = False,
 ) -> AutoencoderTiny:
     """Trains for `minutes`, on from the weights that are there.
 
     Leaves the averaged weights in `folder`, with latents of zero mean and unit deviation.
+
+    Args:
+        pool: Pictures to learn from.
+        folder: The autoencoder's, in diffusers' format.
+        minutes: How long.
+        device: `cpu` or `cuda`.
+        batch: Crops in a step.
+        report: Takes lines of log.
+        decoder_alone: The encoder stays as it is, for a UNet that has learnt its latents.
     """
     model = build_autoencoder()
     if (folder / "config.json").exists():
         model = AutoencoderTiny.from_pretrained(folder)
     model.to(device, memory_format=torch.channels_last).train()
     torch.manual_seed(int(time.time()))
+    model.encoder.requires_grad_(not decoder_alone)
     parameters = list(model.parameters())
-    optimiser = torch.optim.AdamW(
-        parameters, PEAK_RATE, betas=(0.9, 0.98), weight_decay=1e-4, fused=device.startswith("cuda")
-    )
+    optimiser = TwoOptimisers(list(model.named_parameters()), lambda _: 1.0, PEAK_RATE, fused=True)
     average = Averaged(parameters, 0.998)
-    begin, step, settled = time.monotonic(), 0, False
+    begin, step, settled = time.monotonic(), 0, decoder_alone
     saved = begin
     while (done := (time.monotonic() - begin) / (60 * minutes)) < 1:
-        for group in optimiser.param_groups:
-            group["lr"] = PEAK_RATE * warmup_decay(step, done, warmup=100, decay_from=0.3)
+        optimiser.set_rate(PEAK_RATE * warmup_decay(step, done, warmup=100, decay_from=0.3))
         if done > SETTLED_FROM and not settled:
             # The last part of the time is the decoder's, with latents as the diffusion will see them.
             average.copy_to_model()
@@ -115,7 +128,7 @@ def train_autoencoder(
         latents, output = latents.float(), output.float()
         moments = latents.mean((0, 2, 3)).square().mean() + (latents.var((0, 2, 3)) - 1).square().mean()
         loss = reconstruction_loss(output, crops) + 2e-3 * moments
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
@@ -128,7 +141,9 @@ def train_autoencoder(
             saved = time.monotonic()
             save_state(folder, average, lambda: model.save_pretrained(folder))
     average.copy_to_model()
-    model.eval().save_pretrained(folder)
+    model.eval()
+    # Of a whole base, weights have half precision; what is to be trained on keeps its own.
+    (copy.deepcopy(model).to(torch.bfloat16) if decoder_alone else model).save_pretrained(folder)
     return model
 
 

@@ -31,7 +31,8 @@ class Budget:
     """What a training may take.
 
     Attributes:
-        autoencoder: Minutes for the autoencoder; 0 keeps the one that is there.
+        autoencoder: Minutes for the autoencoder, or for its decoder alone where a UNet has learnt its latents; 0 keeps
+            the one that is there.
         base: Minutes for everything else.
         designs: Size of the corpus: about 1 MB each, 1.3 MB with latents, in the device's memory.
         workers: Processes that draft designs.
@@ -98,6 +99,7 @@ def make_base(
     quiet_libraries()
     if not (folder / "vae").exists() and (parts / "vae").exists():
         shutil.copytree(parts / "vae", folder / "vae")
+    trained = (folder / "unet").exists()
     begin = time.monotonic()
 
     def say(line: str) -> None:
@@ -125,12 +127,14 @@ def make_base(
     _wait(pool, min(ENOUGH, pool.capacity))
     say(f"{pool.count} designs drawn, more to come" if pool.count < pool.capacity else f"{pool.count} designs")
     if budget.autoencoder > 0:
-        vae = train_autoencoder(pool, folder / "vae", budget.autoencoder, device, budget.crops, say)
+        vae = train_autoencoder(
+            pool, folder / "vae", budget.autoencoder, device, budget.crops, say, decoder_alone=trained
+        )
     else:
         vae = AutoencoderTiny.from_pretrained(folder / "vae").to(device).eval()
-    pool.encode_with(encoder_of(vae, device), LATENT_CHANNELS, FACTOR)
-    say(f"{pool.ready} designs encoded")
     if budget.base > 0:
+        pool.encode_with(encoder_of(vae, device), LATENT_CHANNELS, FACTOR)
+        say(f"{pool.ready} designs encoded")
         trainer.run(pool, budget.base, phases(budget.batch), words_alone=budget.words, report=say)
     say(f"done: {pool.count} designs, {trainer.seen} samples")
     return trainer

@@ -93,7 +93,8 @@ def _text(results: Results) -> list[str]:
     return [
         "## Text briefs",
         "",
-        f"{len(about['designs'])} briefs in {len(about['references'])} styles, preset `{about['preset']}`: "
+        f"{len(about['designs'])} briefs in {len(about['references'])} styles, preset `{about['preset']}`; "
+        f"base `{about['base_digest']}`, commit `{about['commit']}`: "
         + ", ".join(f"“{brief}”" for brief in about["designs"][:6])
         + (" and so on" if len(about["designs"]) > 6 else "")
         + ". The bundled base knows no things, so every method draws from the drawing that Hoop gives a brief, and the "
@@ -111,7 +112,7 @@ def _styles(results: Results) -> list[str]:
     return [
         "## Every style",
         "",
-        f"{cut}, preset `{about['preset']}`, commit `{about['commit']}`.",
+        f"{cut}, preset `{about['preset']}`; base `{about['base_digest']}`, commit `{about['commit']}`.",
         "",
         *table(results, list(results.figures)),
         "",
