@@ -99,8 +99,7 @@ class Attempt:
         """Publish what `make` gives; whatever goes wrong is the attempt's end."""
         with self._named():
             try:
-                result = make()
-                _written(self.here, partial(self._publish, result=result))
+                self._write(partial(self._publish, make()))
             except Exception as error:
                 self._end(error)
                 return
@@ -122,13 +121,13 @@ class Attempt:
         left = None if self.over else self.tries(partial(self._leave, spent=False))
         return left is not None and left.status == Status.QUEUED
 
-    def _publish(self, session: Session, *, result: Result) -> None:
+    def _publish(self, result: Result, session: Session, seconds: float) -> None:
         lease = timedelta(seconds=self.here.timing.lease)
         # Locks the row as well, so no wish to cancel can slip in between here and the commit.
         if lifecycle.renew(session, self.held, lease=lease).cancel_requested:
             raise Canceled(f"{self.held.job_id} was canceled at the last moment")
         metrics = {"device": _device(), "peak_memory_bytes": _peak_memory()}
-        lifecycle.finish(session, self.held, result, metrics=metrics, compute_seconds=self.reporter.take_seconds())
+        lifecycle.finish(session, self.held, result, metrics=metrics, compute_seconds=seconds)
 
     def _end(self, error: Exception) -> None:
         try:
@@ -169,23 +168,27 @@ class Attempt:
                 return
             self._leave(spent=True)
             return
-        problem, take = final or _reason(error, held.attempt), self.reporter.take_seconds
-        _written(self.here, lambda session: lifecycle.fail(session, held, problem, compute_seconds=take()))
+        problem = final or _reason(error, held.attempt)
+        self._write(lambda session, seconds: lifecycle.fail(session, held, problem, compute_seconds=seconds))
         tidy(self.here.store, held.shop_id, held.job_id)
 
     def _cancel(self) -> None:
-        held, take = self.held, self.reporter.take_seconds
-        _written(self.here, lambda session: lifecycle.cancel(session, held, compute_seconds=take()))
+        held = self.held
+        self._write(lambda session, seconds: lifecycle.cancel(session, held, compute_seconds=seconds))
         log.info("job.canceled")
         tidy(self.here.store, held.shop_id, held.job_id)
 
     def _leave(self, *, spent: bool) -> Job:
-        held, take = self.held, self.reporter.take_seconds
-        left = _written(
-            self.here, lambda session: lifecycle.requeue(session, held, spent=spent, compute_seconds=take())
+        left = self._write(
+            lambda session, seconds: lifecycle.requeue(session, self.held, spent=spent, compute_seconds=seconds)
         )
         self._close()
         return left
+
+    def _write(self, write: Callable[[Session, float], T]) -> T:
+        """Write the attempt's end, and charge what it has not paid for yet."""
+        with self.reporter.last_seconds() as seconds:
+            return _written(self.here, lambda session: write(session, seconds))
 
     def _close(self) -> None:
         self.over = True
@@ -224,8 +227,7 @@ class Attempt:
 
 
 Company = Callable[[Attempt, Handler], Sequence[str]]
-"""Does a job and others that wait, and returns those that it gave back, to be done one at a time (worker/together.py).
-"""
+"""Does a job, and others that wait; returns those that it gave back, to be done alone (worker/together.py)."""
 
 
 def execute(

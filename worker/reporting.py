@@ -8,7 +8,8 @@ is simply not shown. Only a lost lease, a cancel or a worker that is being stopp
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from io import BytesIO
@@ -99,6 +100,7 @@ class Reporter:
         self._lost = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{held.job_id}", daemon=True)
+        self._charging = threading.Lock()
         self._last_sign = time.monotonic()
         self._begun = False
         self._stage = ""
@@ -194,9 +196,19 @@ class Reporter:
 
     # What the task asks.
 
-    def take_seconds(self) -> float:
-        """Seconds worked since the last call; each second is handed out once, so that it is charged once."""
-        return self.meter.take(self._held.job_id)
+    @contextmanager
+    def last_seconds(self) -> Iterator[float]:
+        """Seconds that are not charged yet, for the write that ends the attempt; they stay so when it raises.
+
+        No heartbeat comes in between: it would have taken them, and then find that the job has ended.
+        """
+        with self._charging:
+            seconds = self.meter.take(self._held.job_id)
+            try:
+                yield seconds
+            except BaseException:
+                self.meter.put_back(self._held.job_id, seconds)
+                raise
 
     def pause(self, seconds: float) -> None:
         """Wait with the lease held, for a dependency to come back; ends early, and raises, like `update`."""
@@ -210,7 +222,8 @@ class Reporter:
 
     def _beat(self) -> None:
         while not self._ended.wait(self._timing.heartbeat):
-            self._renew()
+            with self._charging:
+                self._renew()
             if self._lost:
                 return
             now = time.monotonic()
@@ -220,7 +233,7 @@ class Reporter:
                 self._give_up("stalled")
 
     def _renew(self) -> None:
-        seconds = self.take_seconds()
+        seconds = self.meter.take(self._held.job_id)
         try:
             with self._database.session() as session:
                 renewal = lifecycle.renew(

@@ -431,8 +431,9 @@ def test_a_second_is_charged_once_by_what_each_had_drawn(floor: Floor, monkeypat
     assert days == {"shp_1": 11.0, "shp_2": 9.0}
 
 
-def test_an_attempt_of_another_time_leaves_nothing_for_the_next(floor: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a batch that failed, the first one pays for what it does alone, and only for that."""
+def test_of_a_batch_that_failed_each_pays_its_part_and_then_what_is_done_for_it_alone(
+    floor: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = [0.0]
 
     def fails(_progress: Progress) -> None:
@@ -477,6 +478,50 @@ def test_time_that_a_heartbeat_could_not_write_down_is_charged_later(
     job_id = floor.job()
     execute(job_id, floor.here, {"render": slow})
     assert floor.row(job_id).metrics["compute_seconds"] == 8.0
+
+
+def test_time_is_charged_when_the_end_is_another_than_it_was_to_be(
+    floor: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    job_id = floor.job()
+
+    def canceled_at_the_last_moment(work: Work) -> RenderResult:
+        now[0] += 8.0
+        made = floor.engine.render(work)
+        floor.cancel(job_id)
+        return made
+
+    monkeypatch.setattr("worker.reporting.Meter", lambda payer: Meter(payer, lambda: now[0]))
+    silent = replace(floor.here, timing=Timing(lease=60, heartbeat=60))
+    execute(job_id, silent, {"render": canceled_at_the_last_moment})
+    row = floor.row(job_id)
+    assert (row.status, row.metrics["compute_seconds"]) == ("canceled", 8.0)
+
+
+def test_a_heartbeat_and_the_end_at_once_lose_no_time(floor: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, renew, beating = [0.0], lifecycle.renew, threading.Event()
+    job_id = floor.job()
+
+    def slow_beat(*args: object, **named: object) -> lifecycle.Renewal:
+        if threading.current_thread().name.startswith("heartbeat") and not beating.is_set():
+            beating.set()
+            deadline = time.monotonic() + 0.5  # in which the end would come, if it did not wait for the heartbeat
+            while floor.row(job_id).finished_at is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+        return renew(*args, **named)
+
+    def work(work: Work) -> RenderResult:
+        made = floor.engine.render(work)
+        now[0] += 8.0
+        monkeypatch.setattr(lifecycle, "renew", slow_beat)
+        assert beating.wait(PATIENCE)
+        return made
+
+    monkeypatch.setattr("worker.reporting.Meter", lambda payer: Meter(payer, lambda: now[0]))
+    execute(job_id, floor.here, {"render": work})
+    row = floor.row(job_id)
+    assert (row.status, row.metrics["compute_seconds"]) == ("succeeded", 8.0)
 
 
 def test_looking_for_others_that_fails_costs_the_job_at_hand_nothing(
