@@ -1,4 +1,4 @@
-"""Celery, as a plain carrier of job ids: one job at a time in a pool process of its own, nothing stored in the broker.
+"""Celery, as a plain carrier of job ids: one message at a time in a pool process, nothing stored in the broker.
 
 Recovery is not Celery's: a message is acknowledged when its job has come to some end, and a job whose worker died is
 found by its lease (worker/reaper.py). Celery's results, retries and revocation are not used.

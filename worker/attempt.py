@@ -8,10 +8,12 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, TypeVar
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,12 +23,16 @@ from backend.core.errors import HoopError, StorageUnavailable
 from backend.jobs import lifecycle, problems
 from backend.jobs.lifecycle import Claim, LeaseLost
 from backend.jobs.outcomes import Result
+from backend.jobs.states import Status
+from backend.models import Job
 from worker.checkpoints import ObjectCheckpoints
 from worker.engine.progress import Canceled
 from worker.handlers import Handler, Work
+from worker.meter import Meter
 from worker.process import Process
 from worker.publish import Publisher, tidy
 from worker.reporting import LeaseGone, Reporter, Stopped
+from worker.runtime import is_out_of_memory
 
 log = structlog.get_logger(__name__)
 
@@ -39,99 +45,219 @@ _GAVE_UP: Final = 70
 """Exit code of a pool process whose engine did not react."""
 
 
-def execute(job_id: str, here: Process, handlers: Mapping[str, Handler]) -> None:
-    """Do one job in this process.
+class Attempt:
+    """A claim of this process, and the one end that it comes to; a context manager, inside which its lease is held.
+
+    Args:
+        here: settings, connections and warm models.
+        held: the claim.
+        meter: that its computing time is taken from; one of its own when left out.
+
+    Attributes:
+        over: it has come to its end, whatever that was.
+        neighbours: attempts that are worked at in this process at the same time.
+    """
+
+    def __init__(self, here: Process, held: Claim, meter: Meter | None = None) -> None:
+        self.here, self.held = here, held
+        self.over = False
+        self.neighbours: Sequence[Attempt] = ()
+        self.reporter = Reporter(
+            here.database,
+            here.store,
+            held,
+            timing=here.timing,
+            stopping=here.stopping,
+            give_up=self._give_up,
+            meter=meter,
+        )
+        self.work = Work(
+            held=held,
+            reporter=self.reporter,
+            objects=Publisher(here.store, held, self.reporter.pause),
+            checkpoints=ObjectCheckpoints(here.store, held, self.reporter.check),
+            runtime=here.runtime,
+            settings=here.settings,
+        )
+
+    def __enter__(self) -> Self:
+        with self._named():
+            log.info("job.started")
+        self.reporter.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.reporter.__exit__(kind, error, trace)
+
+    def run(self, handler: Handler) -> None:
+        """Let a handler do the job, and publish what it gives."""
+        self.finish(partial(handler, self.work))
+
+    def finish(self, make: Callable[[], Result]) -> None:
+        """Publish what `make` gives; whatever goes wrong is the attempt's end."""
+        with self._named():
+            try:
+                self._write(partial(self._publish, make()))
+            except Exception as error:
+                self._end(error)
+                return
+            self._close()
+            log.info("job.succeeded")
+            tidy(self.here.store, self.held.shop_id, self.held.job_id, keep_attempt=self.held.attempt)
+
+    def tries(self, act: Callable[[], T]) -> T | None:
+        """Do a part of the job; whatever goes wrong is the attempt's end, and then None is returned."""
+        with self._named():
+            try:
+                return act()
+            except Exception as error:
+                self._end(error)
+        return None
+
+    def give_back(self) -> bool:
+        """Leave the job to the queue, the attempt unspent; returns whether it waits there now."""
+        left = None if self.over else self.tries(partial(self._leave, spent=False))
+        return left is not None and left.status == Status.QUEUED
+
+    def _publish(self, result: Result, session: Session, seconds: float) -> None:
+        lease = timedelta(seconds=self.here.timing.lease)
+        # Locks the row as well, so no wish to cancel can slip in between here and the commit.
+        if lifecycle.renew(session, self.held, lease=lease).cancel_requested:
+            raise Canceled(f"{self.held.job_id} was canceled at the last moment")
+        metrics = {"device": _device(), "peak_memory_bytes": _peak_memory()}
+        lifecycle.finish(session, self.held, result, metrics=metrics, compute_seconds=seconds)
+
+    def _end(self, error: Exception) -> None:
+        try:
+            self._settle(error)
+        except (LeaseGone, LeaseLost):
+            # Another worker has the job, or the reaper: what we made stays unseen, under keys of our own attempt.
+            log.warning("job.lease_lost")
+        except SQLAlchemyError:
+            # The row still says that we work on it; when the lease runs out, the reaper gives it to another worker.
+            log.exception("job.unwritten")
+        finally:
+            self._close()
+
+    def _settle(self, error: Exception) -> None:
+        """Decide what an error means: the end, another attempt, or that the job is no longer ours."""
+        if isinstance(error, LeaseGone | LeaseLost):
+            raise error
+        if isinstance(error, Stopped):
+            self._leave(spent=False)
+            log.info("job.given_back")
+        elif isinstance(error, Canceled):
+            self._cancel()
+        else:
+            log.error("job.error", exc_info=error)
+            self._fail_or_retry(error)
+
+    def _fail_or_retry(self, error: Exception) -> None:
+        held, final = self.held, _final(error)
+        if final is None and not held.last_attempt:
+            if is_out_of_memory(error):
+                self.here.runtime.unload()
+            try:
+                self.reporter.pause(_PAUSE_BEFORE_RETRY * held.attempt)
+            except Stopped:
+                pass
+            except Canceled:
+                self._cancel()
+                return
+            self._leave(spent=True)
+            return
+        problem = final or _reason(error, held.attempt)
+        self._write(lambda session, seconds: lifecycle.fail(session, held, problem, compute_seconds=seconds))
+        tidy(self.here.store, held.shop_id, held.job_id)
+
+    def _cancel(self) -> None:
+        held = self.held
+        self._write(lambda session, seconds: lifecycle.cancel(session, held, compute_seconds=seconds))
+        log.info("job.canceled")
+        tidy(self.here.store, held.shop_id, held.job_id)
+
+    def _leave(self, *, spent: bool) -> Job:
+        left = self._write(
+            lambda session, seconds: lifecycle.requeue(session, self.held, spent=spent, compute_seconds=seconds)
+        )
+        self._close()
+        return left
+
+    def _write(self, write: Callable[[Session, float], T]) -> T:
+        """Write the attempt's end, and charge what it has not paid for yet."""
+        with self.reporter.last_seconds() as seconds:
+            return _written(self.here, lambda session: write(session, seconds))
+
+    def _close(self) -> None:
+        self.over = True
+        self.reporter.close()
+
+    def _give_up(self, reason: str) -> None:
+        """End an attempt whose engine does not react, and this process with it; runs in the heartbeat thread."""
+        if self.over:
+            return
+        held = self.held
+        log.error("job.hung", job=held.job_id, reason=reason)
+        if reason == "canceled":
+            self._last_word(lambda session: lifecycle.cancel(session, held))
+        elif held.last_attempt:
+            self._last_word(lambda session: lifecycle.fail(session, held, problems.stalled(held.attempt)))
+        else:
+            self._last_word(lambda session: lifecycle.requeue(session, held, spent=True))
+        for other in self.neighbours:
+            if not (other is self or other.over):
+                # Whoever it was that hung: it costs them no attempt, and the next one is theirs alone.
+                self._last_word(partial(lifecycle.requeue, held=other.held, spent=False))
+        # Python cannot end a thread that is stuck in native code. The worker starts a fresh process.
+        os._exit(_GAVE_UP)
+
+    def _last_word(self, write: Callable[[Session], object]) -> None:
+        try:
+            with self.here.database.session() as session:
+                write(session)
+        except (LeaseLost, SQLAlchemyError):
+            log.exception("job.unwritten")
+
+    def _named(self) -> AbstractContextManager[None]:
+        """Inside, what is logged says of which job."""
+        held = self.held
+        return structlog.contextvars.bound_contextvars(job=held.job_id, kind=held.kind, attempt=held.attempt)
+
+
+Company = Callable[[Attempt, Handler], Sequence[str]]
+"""Does a job, and others that wait; returns those that it gave back, to be done alone (worker/together.py)."""
+
+
+def execute(
+    job_id: str, here: Process, handlers: Mapping[str, Handler], company: Mapping[str, Company] | None = None
+) -> None:
+    """Do one job in this process, and where that is worth it others that wait with it.
 
     Args:
         job_id: from the message.
         here: settings, connections and warm models.
         handlers: what does the work, by kind of job.
+        company: what does it with others of its kind; each by itself where there is nothing.
     """
     lease = timedelta(seconds=here.timing.lease)
     held = _written(here, lambda session: lifecycle.claim(session, job_id, here.name, lease=lease))
     if held is None:
         log.info("job.skipped", job=job_id)
         return
-    with structlog.contextvars.bound_contextvars(job=held.job_id, kind=held.kind, attempt=held.attempt):
-        log.info("job.started")
-        reporter = Reporter(
-            here.database,
-            here.store,
-            held,
-            timing=here.timing,
-            stopping=here.stopping,
-            give_up=lambda reason: _give_up(here, held, reason),
-        )
-        with reporter:
-            _attempt(here, held, reporter, handlers[held.kind])
-
-
-def _attempt(here: Process, held: Claim, reporter: Reporter, handler: Handler) -> None:
-    work = Work(
-        held=held,
-        reporter=reporter,
-        objects=Publisher(here.store, held, reporter.pause),
-        checkpoints=ObjectCheckpoints(here.store, held, reporter.check),
-        runtime=here.runtime,
-        settings=here.settings,
-    )
-    try:
-        try:
-            result = handler(work)
-            _written(here, partial(_publish, held=held, here=here, reporter=reporter, result=result))
-        except Stopped:
-            _written(here, _giving_back(held, reporter, spent=False))
-            log.info("job.given_back")
-            return
-        except (LeaseGone, LeaseLost):
-            raise
-        except Canceled:
-            _written(here, lambda s: lifecycle.cancel(s, held, compute_seconds=reporter.take_seconds()))
-            log.info("job.canceled")
-        except Exception as error:
-            if not _settle(here, held, reporter, error):
-                return
+    handler = handlers[held.kind]
+    # What has been tried before may have taken a process down, or a batch: it is alone with its next attempt.
+    together = (company or {}).get(held.kind) if held.attempt == 1 else None
+    given_back: Sequence[str] = ()
+    with Attempt(here, held) as attempt:
+        if together is None:
+            attempt.run(handler)
         else:
-            log.info("job.succeeded")
-            tidy(here.store, held.shop_id, held.job_id, keep_attempt=held.attempt)
-            return
-        tidy(here.store, held.shop_id, held.job_id)
-    except (LeaseGone, LeaseLost):
-        # Another worker has the job, or the reaper: what we made stays unseen, under keys of our own attempt.
-        log.warning("job.lease_lost")
-    except SQLAlchemyError:
-        # The row still says that we work on it; when the lease runs out, the reaper gives it to another worker.
-        log.exception("job.unwritten")
-
-
-def _publish(session: Session, *, held: Claim, here: Process, reporter: Reporter, result: Result) -> None:
-    lease = timedelta(seconds=here.timing.lease)
-    # Locks the row as well, so no wish to cancel can slip in between here and the commit.
-    if lifecycle.renew(session, held, lease=lease).cancel_requested:
-        raise Canceled(f"{held.job_id} was canceled at the last moment")
-    metrics = {"device": _device(), "peak_memory_bytes": _peak_memory()}
-    lifecycle.finish(session, held, result, metrics=metrics, compute_seconds=reporter.take_seconds())
-
-
-def _settle(here: Process, held: Claim, reporter: Reporter, error: Exception) -> bool:
-    """Decide what an error means: another attempt, or the end; returns whether the job has ended."""
-    log.error("job.error", exc_info=error)
-    final = _final(error)
-    if final is None and not held.last_attempt:
-        if _is_out_of_memory(error):
-            here.runtime.unload()
-        try:
-            reporter.pause(_PAUSE_BEFORE_RETRY * held.attempt)
-        except Stopped:
-            pass
-        except Canceled:
-            _written(here, lambda s: lifecycle.cancel(s, held, compute_seconds=reporter.take_seconds()))
-            return True
-        _written(here, _giving_back(held, reporter, spent=True))
-        return False
-    problem = final or _reason(error, held.attempt)
-    _written(here, lambda s: lifecycle.fail(s, held, problem, compute_seconds=reporter.take_seconds()))
-    return True
+            given_back = together(attempt, handler)
+    for other in given_back:
+        if not here.stopping.is_set():
+            execute(other, here, handlers)
 
 
 def _final(error: Exception) -> dict[str, str] | None:
@@ -155,18 +281,7 @@ def _raised_in(error: Exception) -> str:
 def _reason(error: Exception, attempts: int) -> dict[str, str]:
     if isinstance(error, StorageUnavailable):
         return problems.stored(error)
-    return problems.not_enough_memory(attempts) if _is_out_of_memory(error) else problems.broken(attempts)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # torch's has this name, on every device; importing torch for it would be a high price.
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and "not enough memory" in str(error)
-
-
-def _giving_back(held: Claim, reporter: Reporter, *, spent: bool) -> Callable[[Session], object]:
-    return lambda session: lifecycle.requeue(session, held, spent=spent, compute_seconds=reporter.take_seconds())
+    return problems.not_enough_memory(attempts) if is_out_of_memory(error) else problems.broken(attempts)
 
 
 def _written(here: Process, write: Callable[[Session], T]) -> T:
@@ -180,23 +295,6 @@ def _written(here: Process, write: Callable[[Session], T]) -> T:
             time.sleep(seconds)
     with here.database.session() as session:
         return write(session)
-
-
-def _give_up(here: Process, held: Claim, reason: str) -> None:
-    """End an attempt whose engine does not react, and this process with it; runs in the heartbeat thread."""
-    log.error("job.hung", reason=reason)
-    try:
-        with here.database.session() as session:
-            if reason == "canceled":
-                lifecycle.cancel(session, held)
-            elif held.last_attempt:
-                lifecycle.fail(session, held, problems.stalled(held.attempt))
-            else:
-                lifecycle.requeue(session, held, spent=True)
-    except (LeaseLost, SQLAlchemyError):
-        log.exception("job.unwritten")
-    # Python cannot end a thread that is stuck in native code. The worker starts a fresh process.
-    os._exit(_GAVE_UP)
 
 
 def _device() -> str:

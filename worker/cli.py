@@ -33,7 +33,7 @@ def worker(
     ] = "",
     gpu: Annotated[str, typer.Option(help="Which GPU to use, by number; the first one when left out.")] = "",
 ) -> None:
-    """Do jobs until told to stop: one at a time, on one GPU or the CPU. Start one for every GPU."""
+    """Do jobs until told to stop, on one GPU or the CPU. Start one for every GPU."""
     from backend.core.gpus import use_gpu
     from worker.app import run
 

@@ -4,7 +4,7 @@ A handler takes a `Work` and returns a result to publish; it knows no queue and 
 inside, so that a worker is up before torch is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -18,8 +18,10 @@ from worker.reporting import Reporter
 from worker.runtime import Runtime
 
 if TYPE_CHECKING:
+    from worker.engine.adapter import Adapter
+    from worker.engine.bases import Base
     from worker.engine.config import RenderConfig, TrainConfig
-    from worker.engine.infer import RenderRequest
+    from worker.engine.infer import RenderedImage, RenderRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +99,21 @@ def render(work: Work) -> RenderResult:
     with work.runtime.importing():
         from worker.engine.infer import Renderer  # noqa: PLC0415
 
+    with work.runtime.base(work.input["base"], styled=True) as base:
+        images = Renderer(base).render(*render_asked(work, base), work.reporter)
+    return render_result(work, images)
+
+
+def render_asked(work: Work, base: "Base") -> "tuple[Adapter, RenderRequest]":
+    """The style of a render job, and what is to be shown in it."""
     given = work.input
-    with work.runtime.base(given["base"], styled=True) as base:
-        key = given["adapter_key"]
-        adapter = work.runtime.adapter(given.get("adapter_sha256") or key, lambda: work.objects.read(key))
-        request = render_request(work, split_prompts=base.info.split_prompts)
-        images = Renderer(base).render(adapter, request, work.reporter)
+    key = given["adapter_key"]
+    adapter = work.runtime.adapter(given.get("adapter_sha256") or key, lambda: work.objects.read(key))
+    return adapter, render_request(work, split_prompts=base.info.split_prompts)
+
+
+def render_result(work: Work, images: "Sequence[RenderedImage]") -> RenderResult:
+    """Upload what was drawn for a render job."""
     design = next((image.design for image in images if image.design is not None), None)
     design_key = None if design is None else work.objects.write_png("design", design).key
     outputs = []

@@ -8,7 +8,8 @@ is simply not shown. Only a lost lease, a cancel or a worker that is being stopp
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from io import BytesIO
@@ -26,6 +27,7 @@ from backend.jobs import lifecycle
 from backend.jobs.lifecycle import Claim, LeaseLost
 from worker.engine.progress import Canceled
 from worker.estimate import Estimate
+from worker.meter import Meter
 from worker.publish import attempt_key
 
 log = structlog.get_logger(__name__)
@@ -72,6 +74,7 @@ class Reporter:
         timing: lease, heartbeat and patience.
         stopping: set when the worker process is asked to stop.
         give_up: called from the heartbeat thread when the engine does not react; ends the process.
+        meter: that the job's computing time is taken from; one of its own when left out.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Reporter:
         timing: Timing,
         stopping: threading.Event,
         give_up: Callable[[str], None],
+        meter: Meter | None = None,
     ) -> None:
         self._database = database
         self._store = store
@@ -90,15 +94,14 @@ class Reporter:
         self._timing = timing
         self._stopping = stopping
         self._give_up = give_up
+        self.meter = meter or Meter(held.job_id)
         self._estimate = Estimate(held.kind)
         self._cancel_seen_at: float | None = None
         self._lost = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{held.job_id}", daemon=True)
-        now = time.monotonic()
-        self._clock = threading.Lock()
-        self._charged_until = now
-        self._last_sign = now
+        self._charging = threading.Lock()
+        self._last_sign = time.monotonic()
         self._begun = False
         self._stage = ""
         self._progress_at = 0.0
@@ -112,8 +115,12 @@ class Reporter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended.set()
+        self.close()
         self._thread.join(timeout=self._timing.heartbeat)
+
+    def close(self) -> None:
+        """The attempt is over: no heartbeat from now on, and no patience that ends."""
+        self._ended.set()
 
     # What the engine calls.
 
@@ -173,6 +180,11 @@ class Reporter:
         except (SQLAlchemyError, HoopError):
             log.warning("preview.unwritten", job=self._held.job_id, exc_info=True)
 
+    def wait_turn(self) -> None:
+        """Take note that others are being worked at, in this process; raises, like `update`."""
+        self._last_sign = time.monotonic()
+        self.check()
+
     def check(self) -> None:
         """Raise what the heartbeat learnt since the last step; see `update`."""
         if self._lost:
@@ -184,12 +196,19 @@ class Reporter:
 
     # What the task asks.
 
-    def take_seconds(self) -> float:
-        """Seconds worked since the last call; each second is handed out once, so that it is charged once."""
-        with self._clock:
-            now = time.monotonic()
-            seconds, self._charged_until = now - self._charged_until, now
-            return seconds
+    @contextmanager
+    def last_seconds(self) -> Iterator[float]:
+        """Seconds that are not charged yet, for the write that ends the attempt; they stay so when it raises.
+
+        No heartbeat comes in between: it would have taken them, and then find that the job has ended.
+        """
+        with self._charging:
+            seconds = self.meter.take(self._held.job_id)
+            try:
+                yield seconds
+            except BaseException:
+                self.meter.put_back(self._held.job_id, seconds)
+                raise
 
     def pause(self, seconds: float) -> None:
         """Wait with the lease held, for a dependency to come back; ends early, and raises, like `update`."""
@@ -203,7 +222,8 @@ class Reporter:
 
     def _beat(self) -> None:
         while not self._ended.wait(self._timing.heartbeat):
-            self._renew()
+            with self._charging:
+                self._renew()
             if self._lost:
                 return
             now = time.monotonic()
@@ -213,7 +233,7 @@ class Reporter:
                 self._give_up("stalled")
 
     def _renew(self) -> None:
-        seconds = self.take_seconds()
+        seconds = self.meter.take(self._held.job_id)
         try:
             with self._database.session() as session:
                 renewal = lifecycle.renew(
@@ -223,8 +243,7 @@ class Reporter:
             self._lost = True
             return
         except SQLAlchemyError:
-            with self._clock:
-                self._charged_until -= seconds
+            self.meter.put_back(self._held.job_id, seconds)
             log.warning("heartbeat.missed", job=self._held.job_id, exc_info=True)
             # Nobody may have taken the job yet, and the token guards the result: work on and try again.
             return

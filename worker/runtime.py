@@ -49,6 +49,7 @@ class Runtime:
         self._fell_short: Counter[str] = Counter()
         """How often memory ran out with a base: so many savings more than the estimate asks for are made."""
         self._outgrown = False
+        self._together = 0
 
     @contextmanager
     def base(self, name: str, *, styled: bool = False) -> "Iterator[Base]":
@@ -164,6 +165,20 @@ class Runtime:
         return DesignsOnDemand(name, lambda: self._load_designs(name))
 
     @property
+    def together(self) -> int:
+        """Pictures of several renders that are drawn in one batch: the settings', and fewer once memory ran out."""
+        if not self._together:
+            from worker.engine.render_work import BATCH  # noqa: PLC0415 - torch is loaded when it is needed
+
+            self._together = self._settings.renders_together or (BATCH if self.device == "cuda" else 1)
+        return self._together
+
+    def draw_fewer(self) -> None:
+        """A batch was too large for the memory there is: from now on they are half as large."""
+        self._together = max(1, self.together // 2)
+        log.warning("batch.fell_short", together=self._together)
+
+    @property
     def device(self) -> str:
         """Where the models compute: "cuda" or "cpu"."""
         import torch  # noqa: PLC0415 - torch is loaded when it is needed
@@ -208,6 +223,7 @@ class Runtime:
         """How to load a base into what is free on the GPU; ``None`` on a CPU, which swaps rather than fails."""
         from worker.engine.base_info import BaseError  # noqa: PLC0415
         from worker.engine.memory import plan  # noqa: PLC0415
+        from worker.engine.render_work import BATCH  # noqa: PLC0415
 
         if self.device == "cpu":
             return None
@@ -222,6 +238,8 @@ class Runtime:
                 self._dtype(name),
                 more=self._fell_short[name],
                 trains=self._settings.trains,
+                # Several variations of one render are drawn at once in any case.
+                batch=max(BATCH, self.together if self._settings.renders else 0),
             )
         except (BaseError, OSError, KeyError, ValueError) as error:
             raise _unavailable(name) from error
@@ -308,6 +326,14 @@ class Runtime:
             raise _unavailable(name) from error
         log.info("base.loaded", base=name, device=self.device, plan=self._words(planned))
         return base
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out, the computer's or a GPU's."""
+    # torch's has this name, on every device; importing torch for it would be a high price.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "not enough memory" in str(error)
 
 
 def _unavailable(name: str) -> BaseUnavailable:

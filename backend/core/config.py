@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     """Of several GPUs, how many learn styles too; 0 for half of them. The others render only."""
     gpu_workers: int = Field(default=1, ge=1)
     """How many workers share one GPU and its memory; `hoop up` says it to those that it starts on the same one."""
+    renders_together: int = Field(default=0, ge=0, le=16)
+    """Pictures of waiting drafts, whoever's they are, that a worker draws in one batch, 1 to 16; 0 for one on a CPU,
+    where a batch gains little and the first customer waits for the last, and for four on a GPU."""
     queues: str = "train,render,io"
     """Which jobs a worker does, with commas; `hoop worker --queues` says it for one."""
 
@@ -120,7 +123,16 @@ class Settings(BaseSettings):
     @property
     def trains(self) -> bool:
         """Whether a worker of these settings learns styles: its GPU's memory has to do for that too."""
-        return "train" in (queue.strip() for queue in self.queues.split(","))
+        return "train" in self._queues
+
+    @property
+    def renders(self) -> bool:
+        """Whether a worker of these settings draws previews: several at once take memory too."""
+        return "render" in self._queues
+
+    @property
+    def _queues(self) -> list[str]:
+        return [queue.strip() for queue in self.queues.split(",")]
 
     @property
     def bases(self) -> Path:

@@ -53,6 +53,26 @@ def queue_position(session: Session, job: Job) -> int | None:
     return session.scalars(ahead).one() + 1
 
 
+def waiting(session: Session, queue: str, kind: str, limit: int) -> list[tuple[str, dict[str, Any]]]:
+    """Jobs that wait for their first attempt and whose message has left, those that go first first: id and input.
+
+    Only to look at: another worker may be quicker, and a claim refuses what is late.
+    """
+    statement = (
+        select(Job.id, Job.input)
+        .where(
+            Job.status == Status.QUEUED,
+            Job.queue == queue,
+            Job.kind == kind,
+            Job.attempt == 0,
+            Job.sent_at.is_not(None),
+        )
+        .order_by(Job.id)
+        .limit(limit)
+    )
+    return [(job_id, given) for job_id, given in session.execute(statement)]
+
+
 def record_event(session: Session, job_id: str, type_: str, data: dict[str, Any]) -> int:
     """Append to a job's events; wakes those who watch once it is committed.
 

@@ -16,6 +16,7 @@ from worker.engine.bases import load_base
 from worker.engine.batch import reading_of, styles_on, told
 from worker.engine.config import render_config
 from worker.engine.infer import Renderer, RenderRequest
+from worker.engine.many import at_once
 from worker.engine.progress import Canceled
 from worker.engine.quilt import Swatch
 from worker.engine.sampling import conditions, control_of, denoise
@@ -203,3 +204,18 @@ def test_progress_is_of_all_and_a_wish_to_stop_is_heard(base):
     assert steps[-1][0] == steps[-1][1]
     with pytest.raises(Canceled):
         Renderer(base).render_many(requests, Recorder(stop_at=("diffuse", 2)))
+
+
+def test_a_style_of_another_version_is_refused_before_others_wait_for_it(base):
+    style = strong_adapter(base)
+    old = Adapter(style.tensors, style.manifest | {"base": {"name": base.info.name, "version": "of before"}})
+    asked = RenderRequest(design=design(1), config=SMALL)
+    assert Renderer(base).begin(style, asked).order.adapter is style
+    with pytest.raises(AdapterError, match="learn it again"):
+        Renderer(base).begin(old, asked)
+
+
+@pytest.mark.parametrize(("size", "batch", "count"), [(None, 4, 4), (16, 4, 4), (64, 4, 1), (64, 9, 2), (128, 4, 1)])
+def test_of_larger_pictures_fewer_are_drawn_at_once(base, size, batch, count):
+    assert base.info.resolution == 32
+    assert at_once(base, size, batch) == count

@@ -253,6 +253,61 @@ def test_messages_that_come_twice_or_not_at_all_and_cancels_while_it_runs(hoop: 
     assert hoop.wait(last, ended).status == "succeeded"
 
 
+def drafts(hoop: Hoop, **given: object) -> list[str]:
+    common = {"base": "tiny", "input": {"type": "image"}, "steps": 400, "pause": 0.05}
+    return [hoop.render(**{**common, **given}) for _ in range(3)]
+
+
+def drawn_with(hoop: Hoop, job_id: str) -> tuple[str, int, str]:
+    """Status, attempt, and how many jobs it was drawn with."""
+    job, (note,) = hoop.job(job_id), hoop.target(Render, job_id).warnings
+    return job.status, job.attempt, note["message"]
+
+
+def test_a_killed_worker_leaves_every_job_of_its_batch_to_be_drawn_alone(hoop: Hoop) -> None:
+    jobs = drafts(hoop)
+    first = hoop.worker("render")
+    for job_id in jobs:
+        hoop.wait(job_id, at_step(1))
+    os.killpg(first.pid, signal.SIGKILL)
+    with hoop.database.session() as session:
+        for job_id in jobs:
+            job = session.get_one(Job, job_id)
+            assert (job.status, job.attempt, job.fencing_token) == ("processing", 1, 1)
+            job.input = {**job.input, "steps": 2}
+
+    hoop.worker("render")
+    for job_id in jobs:
+        hoop.wait(job_id, ended)
+        assert drawn_with(hoop, job_id) == ("succeeded", 2, "1")
+    with hoop.database.read() as session:
+        keys = session.scalars(select(RenderOutput.patch_key)).all()
+    assert sorted(keys) == sorted(f"shops/shp_1/jobs/{job_id}/2/patch-0.png" for job_id in jobs)
+
+
+def test_a_batch_through_the_queue_and_one_that_hangs(hoop: Hoop) -> None:
+    jobs, deaf = drafts(hoop, steps=4), drafts(hoop, steps=4, deaf_at=2, preset="other")
+    worker = hoop.worker("render")
+    for job_id in jobs:
+        hoop.wait(job_id, ended)
+        assert drawn_with(hoop, job_id) == ("succeeded", 1, "3")
+
+    # An engine that does not listen to one's cancel is ended with its process; the others lose no attempt by it.
+    for job_id in deaf:
+        hoop.wait(job_id, at_step(0))
+    with hoop.database.session() as session:
+        service.request_cancel(session, session.get_one(Job, deaf[1]))
+    assert hoop.wait(deaf[1], ended).status == "canceled"
+    for job_id in (deaf[0], deaf[2]):
+        job = hoop.wait(job_id, ended)
+        assert drawn_with(hoop, job_id) == ("succeeded", 2, "1")
+        assert job.max_attempts == 4
+    assert worker.poll() is None
+    # Messages of jobs that were drawn with another's were taken and found nothing to do.
+    skipped = [line for line in hoop.log(worker).splitlines() if "job.skipped" in line]
+    assert all(any(job_id in line for line in skipped) for job_id in jobs[1:])
+
+
 def test_a_worker_that_lost_its_lease_cannot_write(hoop: Hoop) -> None:
     job_id = hoop.train()
     frozen = hoop.worker()

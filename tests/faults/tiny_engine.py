@@ -6,7 +6,10 @@ worker that is started with this module as its tasks, never a setting, has the t
 
 import hashlib
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from celery import shared_task
 from PIL import Image
@@ -15,7 +18,10 @@ from backend.core.queue import TASK
 from backend.jobs.outcomes import RenderedPicture, RenderResult, TrainResult
 from worker import process
 from worker.attempt import execute
+from worker.batches import Renders
+from worker.engine.progress import Progress
 from worker.handlers import Work
+from worker.together import work_together
 
 
 def expected(seed: int, steps: int) -> bytes:
@@ -65,14 +71,46 @@ def render(work: Work) -> RenderResult:
         raise MemoryError
     if work.input.get("error"):
         raise RuntimeError(work.input["error"])
+    return rendered(work, 1)
+
+
+def rendered(work: Work, together: int) -> RenderResult:
+    """One picture, and how many jobs it was drawn with."""
     patch = work.objects.write_png("patch-0", Image.new("RGBA", (8, 8)))
     return RenderResult(
-        outputs=[RenderedPicture(index=0, seed=1, patch_key=patch.key, width=8, height=8, sha256=patch.sha256)]
+        outputs=[RenderedPicture(index=0, seed=1, patch_key=patch.key, width=8, height=8, sha256=patch.sha256)],
+        warnings=[{"code": "together", "message": str(together)}],
     )
+
+
+class Drafts(Renders):
+    """Renders that ask for it, up to four at once: as many steps as each wants, `pause` seconds each."""
+
+    room = 4
+
+    @contextmanager
+    def open(self, work: Work) -> Iterator["Drafts | None"]:
+        yield self if "steps" in work.input else None
+
+    def prepare(self, work: Work) -> dict:
+        return work.input
+
+    def draw(self, prepared: list[dict], progress: Progress) -> list[int]:
+        given = prepared[0]
+        for step in range(given["steps"]):
+            progress.update("diffuse", step, given["steps"])
+            time.sleep(given["pause"])
+            if step == given.get("deaf_at"):
+                time.sleep(3600)
+        progress.update("diffuse", given["steps"], given["steps"])
+        return [len(prepared)] * len(prepared)
+
+    def result(self, work: Work, prepared: dict, drawn: int) -> RenderResult:
+        return rendered(work, drawn)
 
 
 @shared_task(name=TASK, ignore_result=True, acks_late=True)
 def run_job(job_id: str) -> None:
     here = process.current()
     impatient = replace(here, timing=replace(here.timing, cancel_grace=1.0))
-    execute(job_id, impatient, {"train": train, "render": render})
+    execute(job_id, impatient, {"train": train, "render": render}, {"render": partial(work_together, Drafts())})

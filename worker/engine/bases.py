@@ -52,7 +52,7 @@ __all__ = [
 class Base:
     """A frozen base model. All tensors it takes and gives are float32 on ``device``.
 
-    Not safe for two threads at once: adapters and routing are state of the UNet. A worker process serves one job.
+    Not safe for two threads at once: adapters and routing are state of the UNet. A worker computes in one.
 
     Attributes:
         folder: where it was loaded from, if anywhere.

@@ -9,12 +9,12 @@ A final is drawn twice: a draft at the base's resolution, for eyes that wait, th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
-from worker.engine.adapter import Adapter, style_on
+from worker.engine.adapter import Adapter, style_on, style_read
 from worker.engine.bases import Base
 from worker.engine.briefs import draw_brief, similar_things
 from worker.engine.colour import Bool, to_float
@@ -32,7 +32,22 @@ from worker.engine.progress import NullProgress, Progress
 from worker.engine.render_work import BATCH, RenderWork
 from worker.engine.requests import GarmentPlacement, RenderedImage, RenderRequest
 
-__all__ = ["BATCH", "GarmentPlacement", "RenderRequest", "RenderedImage", "Renderer", "cut_out"]
+__all__ = ["BATCH", "Begun", "GarmentPlacement", "RenderRequest", "RenderedImage", "Renderer", "cut_out"]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A request on its way: everything that can be refused about it has been looked at, but for where it is placed.
+
+    Attributes:
+        order: what is drawn for it.
+        garment: where it is shown, if anywhere.
+        notices: what its caller is told about that.
+    """
+
+    order: Order
+    garment: GarmentPlacement | None
+    notices: tuple[Notice, ...]
 
 
 def _finer_threads(base: Base, adapter: Adapter | None, config: RenderConfig) -> bool:
@@ -75,13 +90,13 @@ class Renderer:
         """
         progress = progress or NullProgress()
         progress.update("prepare", 0, 1)
-        order, notices = self._order(adapter, request, progress)
+        begun = self.begin(adapter, request, progress)
+        order = begun.order
         progress.update("prepare", 1, 1)
         with style_on(self.base, adapter, [] if order.speed_up is None else [order.speed_up.layers]):
             patches = order.work.patches()
         progress.update("decode", len(patches), len(patches))
-        finished = self._finished(order.work.prepared, request, order.work.seeds, patches, progress)
-        return [replace(image, warnings=(*image.warnings, *notices)) for image in finished]
+        return self.finish(begun, patches, progress)
 
     def render_many(
         self,
@@ -92,8 +107,8 @@ class Renderer:
         """Renders several requests at once, each in its own style, and gives what :meth:`render` gives for each alone.
 
         Drawings with the same numbers, of the same size, are made in batches of several styles
-        (:mod:`worker.engine.many`); others are made beside them. The queue stays one job a worker: this is for callers
-        who have several requests at hand.
+        (:mod:`worker.engine.many`); others are made beside them. Who wants one request's refusal to be no other's takes
+        the three steps one by one: :meth:`begin`, :meth:`draw_many`, :meth:`finish`.
 
         Args:
             requests: each with its style, if any.
@@ -109,22 +124,24 @@ class Renderer:
         begun = []
         for index, (adapter, request) in enumerate(requests):
             progress.update("prepare", index, len(requests))
-            begun.append(self._order(adapter, request, progress))
+            begun.append(self.begin(adapter, request, progress))
         progress.update("prepare", len(requests), len(requests))
-        orders = [order for order, _ in begun]
-        patches = patches_of_many(self.base, orders, progress, batch)
-        count = sum(len(one) for one in patches)
-        progress.update("decode", count, count)
-        rendered = []
-        for (_, request), (order, notices), made in zip(requests, begun, patches, strict=True):
-            finished = self._finished(order.work.prepared, request, order.work.seeds, made, progress)
-            rendered.append([replace(image, warnings=(*image.warnings, *notices)) for image in finished])
-        return rendered
+        drawn = self.draw_many(begun, progress, batch)
+        return [self.finish(one, patches, progress) for one, patches in zip(begun, drawn, strict=True)]
 
-    def _order(
-        self, adapter: Adapter | None, request: RenderRequest, progress: Progress
-    ) -> tuple[Order, tuple[Notice, ...]]:
-        """What is drawn for a request, and what to say about that."""
+    def begin(self, adapter: Adapter | None, request: RenderRequest, progress: Progress | None = None) -> Begun:
+        """Makes a request ready to be drawn, alone or with others.
+
+        Args:
+            adapter: the style, if any.
+            request: what to render.
+            progress: told about its drawing where it is drawn alone.
+
+        Raises:
+            AdapterError: the style belongs to another version of this base.
+        """
+        with style_read(self.base, adapter):
+            pass  # only whether it may be used with this base: before any work is done for it, or for others beside it
         # The style was learnt on its own cloth; sewn on it a design is nearest to what the adapter knows.
         ground = DEFAULT_GROUND if adapter is None else adapter.manifest.get("ground_rgb", DEFAULT_GROUND)
         request, notices = self._with_drawing(request, ground)
@@ -133,8 +150,46 @@ class Renderer:
             request = replace(request, config=speed_up.numbers(request.config))
         finer = _finer_threads(self.base, adapter, request.config)
         swatch = None if adapter is None else adapter.swatch
-        work = RenderWork(self.base, request, ground, progress, swatch, finer=finer)
-        return Order(adapter, work, speed_up), notices
+        work = RenderWork(self.base, request, ground, progress or NullProgress(), swatch, finer=finer)
+        return Begun(Order(adapter, work, speed_up), request.garment, notices)
+
+    def draw_many(
+        self, begun: Sequence[Begun], progress: Progress | None = None, batch: int = BATCH
+    ) -> list[list[Image.Image]]:
+        """Draws several requests at once: every one's pictures, RGB.
+
+        Args:
+            begun: by :meth:`begin` of this renderer.
+            progress: stages diffuse and decode over all of them; no previews.
+            batch: drawings of the base's size made at once.
+
+        Raises:
+            AdapterError: a style's layers are not this base's.
+            Canceled: the caller's progress asked to stop.
+        """
+        progress = progress or NullProgress()
+        patches = patches_of_many(self.base, [one.order for one in begun], progress, batch)
+        count = sum(len(one) for one in patches)
+        progress.update("decode", count, count)
+        return patches
+
+    def finish(
+        self, begun: Begun, patches: Sequence[Image.Image], progress: Progress | None = None
+    ) -> list[RenderedImage]:
+        """What a request gets for its pictures: each cut out, placed on its garment, and with what to say about it.
+
+        Args:
+            begun: the request.
+            patches: its pictures, as they were drawn.
+            progress: stage place.
+
+        Raises:
+            PlacementOutsideError: the placement does not lie on the garment.
+            Canceled: the caller's progress asked to stop.
+        """
+        work = begun.order.work
+        finished = self._finished(work.prepared, begun.garment, work.seeds, patches, progress or NullProgress())
+        return [replace(image, warnings=(*image.warnings, *begun.notices)) for image in finished]
 
     def _with_drawing(
         self, request: RenderRequest, ground: Sequence[float]
@@ -179,17 +234,16 @@ class Renderer:
     def _finished(
         self,
         prepared: PreparedDesign | None,
-        request: RenderRequest,
-        seeds: list[int],
-        patches: list[Image.Image],
+        placement: GarmentPlacement | None,
+        seeds: Sequence[int],
+        patches: Sequence[Image.Image],
         progress: Progress,
     ) -> Iterator[RenderedImage]:
         for index, (seed, patch) in enumerate(zip(seeds, patches, strict=True)):
             cutout = cut_out(patch, None if prepared is None else prepared.mask)
             garment = None
-            if request.garment is not None:
+            if placement is not None:
                 progress.update("place", index, len(patches))
-                placement = request.garment
                 garment = place_patch(cutout, placement.garment, placement.placement, placement.width_mm)
             yield RenderedImage(
                 index,
@@ -200,7 +254,7 @@ class Renderer:
                 design=None if prepared is None else prepared.design,
                 warnings=() if prepared is None else prepared.warnings,
             )
-        if request.garment is not None:
+        if placement is not None:
             progress.update("place", len(patches), len(patches))
 
 

@@ -1,7 +1,7 @@
 """Several requests at once, each in its own style: their drawings, sorted into batches.
 
-Where it pays: on a GPU that one picture does not fill, and for a shop's page of several styles. It is the engine's; a
-worker of the queue still takes one job at a time, for a lease, its progress and its cancel are one job's.
+Where it pays: on a GPU that one picture does not fill, for the previews that wait for a worker (worker/together.py) and
+for a shop's page of several styles.
 """
 
 from __future__ import annotations
@@ -98,6 +98,15 @@ def patches_of_many(
     ]
 
 
+def at_once(base: Base, size: int | None, batch: int = BATCH) -> int:
+    """Drawings of ``size`` pixels a side (``None``: the base's) made at once where it is ``batch`` of the base's size.
+
+    As many as have no more pixels; 1 at least.
+    """
+    larger = ((size or base.info.resolution) / base.info.resolution) ** 2
+    return max(1, int(batch / max(1.0, larger)))
+
+
 def _draw(base: Base, items: Sequence[_Item], on_step: Callable[[int, int, Tensor], None]) -> list[Image.Image]:
     adapters = [item.order.adapter for item in items]
     drawings = [item.drawing for item in items]
@@ -121,7 +130,6 @@ def _batches(base: Base, items: Sequence[_Item], batch: int) -> Iterator[list[_I
         kind = (drawing.kind, reading_of(base, order.adapter, drawing.config), order.speed_up is None)
         kinds.setdefault(kind, []).append(item)
     for alike in kinds.values():
-        larger = ((alike[0].drawing.config.size or base.info.resolution) / base.info.resolution) ** 2
-        count = max(1, int(batch / max(1.0, larger)))
+        count = at_once(base, alike[0].drawing.config.size, batch)
         for begin in range(0, len(alike), count):
             yield alike[begin : begin + count]

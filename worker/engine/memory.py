@@ -108,6 +108,7 @@ def plan(
     *,
     more: int = 0,
     trains: bool = True,
+    batch: int = BATCH,
 ) -> Plan:
     """The savings of ``order`` with which a base fits into ``free`` bytes and without any of which it does not.
 
@@ -122,6 +123,7 @@ def plan(
         more: savings beyond what the estimate asks for, where it was too low before.
         trains: whether styles are learnt there too. Where they are not, only what rendering needs is counted, and
             nothing is done that saves a training's memory alone.
+        batch: pictures of the base's size that are drawn at once.
 
     Raises:
         BaseError: the folder is no base.
@@ -133,7 +135,7 @@ def plan(
     # The original of whatever a style, or a speed-up of the whole UNet, may lie on (:mod:`worker.engine.swap`).
     originals = sizes["unet"] if "few_steps" in sizes else sizes["unet"] * _style_share(folder)
 
-    drawing = _peak_of_rendering(folder)
+    drawing = _peak_of_rendering(folder, batch)
 
     @cache
     def training(*, checkpointing: bool) -> float:
@@ -141,7 +143,8 @@ def plan(
 
     def planned(savings: Sequence[str]) -> Plan:
         kept = training(checkpointing="checkpointing" in savings) if trains else 0.0
-        return Plan(tuple(savings), _need(resolution, sizes, kept, drawing, originals, savings), free, trains)
+        need = _need(resolution, sizes, kept, drawing, originals, savings, batch)
+        return Plan(tuple(savings), need, free, trains)
 
     for count in range(len(order) + 1):
         found = planned(order[:count])
@@ -163,6 +166,7 @@ def _need(
     drawing: float,
     originals: float,
     savings: Sequence[str],
+    batch: int,
 ) -> Need:
     weights = sum(
         size
@@ -173,7 +177,7 @@ def _need(
     )
     controls = sum(size for name, size in sizes.items() if name.startswith("control"))
     # A batch of drafts is decoded at once, and one picture of twice the side has as many pixels; tiles, one by one.
-    pixels = min(resolution, _TILE_SIDE) ** 2 if "vae_tiling" in savings else BATCH * resolution**2
+    pixels = min(resolution, _TILE_SIDE) ** 2 if "vae_tiling" in savings else batch * resolution**2
     # The UNet's values are gone when the decoder begins.
     rendering = max(pixels * DECODER_BYTES, drawing) + (controls if "controls_aside" in savings else 0) + originals
     return Need(weights, training, rendering)
@@ -224,7 +228,7 @@ def _kept_by_training(folder: Path, rank: int, *, checkpointing: bool) -> float:
     return 4.0 * _OPTIMISER_COPIES * float(trained) + _AUTOCAST * activations
 
 
-def _peak_of_rendering(folder: Path) -> float:
+def _peak_of_rendering(folder: Path, batch: int = BATCH) -> float:
     """Bytes of the UNet's inner values at most, for a batch of drafts with guidance under control."""
     skips = 0.0
 
@@ -238,7 +242,7 @@ def _peak_of_rendering(folder: Path) -> float:
         for part in (unet.conv_in, *unet.down_blocks):
             part.register_forward_hook(count)
         with Live() as live:
-            run(unet, _GUIDED * BATCH, _cells(folder))
+            run(unet, _GUIDED * batch, _cells(folder))
     # What control adds to the skips has their sizes and is there all the time.
     return _AUTOCAST_PEAK * live.peak + (skips if any(folder.glob("control*")) else 0.0)
 

@@ -56,8 +56,11 @@ def test_folders_do_not_depend_on_where_a_process_runs(monkeypatch, tmp_path):
     assert given.bases == Path(given.to_env()["HOOP_BASES_DIR"]) == tmp_path / "disk" / "bases"
 
 
-def test_wrong_values_are_refused(monkeypatch):
-    monkeypatch.setenv("PORT", "eighty")
+@pytest.mark.parametrize(
+    ("name", "value"), [("PORT", "eighty"), ("HOOP_RENDERS_TOGETHER", "17"), ("HOOP_RENDERS_TOGETHER", "-1")]
+)
+def test_wrong_values_are_refused(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError):
         Settings()
 
