@@ -1,6 +1,6 @@
 """Rows that tests begin with."""
 
-from backend.models import Image
+from backend.models import Image, Style
 
 
 def reference_photo(shop: str, key: str = "k", side: int = 1, size: int = 1) -> Image:
@@ -15,4 +15,18 @@ def reference_photo(shop: str, key: str = "k", side: int = 1, size: int = 1) -> 
         width=side,
         height=side,
         bytes=size,
+    )
+
+
+def style_row(style_id: str, shop: str, base: str = "tiny", seed: int = 1) -> Style:
+    """A shop's style of its photo `img_1`, not learnt yet."""
+    return Style(
+        id=style_id,
+        shop_id=shop,
+        name="Style",
+        reference_image_id="img_1",
+        pair_builder="flatten",
+        preset="flat",
+        base=base,
+        seed=seed,
     )

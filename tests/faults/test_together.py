@@ -22,8 +22,8 @@ from backend.core.storage import ObjectStore
 from backend.jobs import lifecycle, repository, service
 from backend.jobs.outcomes import RenderedPicture, RenderResult
 from backend.jobs.problems import CannotBeUsed
-from backend.models import Job, JobEvent, Render, RenderOutput, Shop, Style, UsageDay
-from tests.rows import reference_photo
+from backend.models import Job, JobEvent, Render, RenderOutput, Shop, UsageDay
+from tests.rows import reference_photo, style_row
 from worker.attempt import execute
 from worker.batches import Renders
 from worker.engine.progress import Progress
@@ -153,18 +153,7 @@ def floor(settings: Settings, store: ObjectStore, live_database: Database) -> Fl
         session.add(reference_photo("shp_1"))
         for shop in ("shp_1", "shp_2"):
             session.add(Shop(id=shop, slug=shop, name=shop))
-            session.add(
-                Style(
-                    id=f"sty_{shop}",
-                    shop_id=shop,
-                    name="Style",
-                    reference_image_id="img_1",
-                    pair_builder="flatten",
-                    preset="flat",
-                    base="tiny",
-                    seed=1,
-                )
-            )
+            session.add(style_row(f"sty_{shop}", shop))
     return Floor(here)
 
 

@@ -24,7 +24,7 @@ from backend.core.storage import ObjectStore
 from backend.jobs import service
 from backend.models import Job, JobEvent, Render, RenderOutput, Shop, Style, UsageDay
 from tests.faults.tiny_engine import expected
-from tests.rows import reference_photo
+from tests.rows import reference_photo, style_row
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 25
@@ -69,18 +69,7 @@ class Hoop:
     def train(self, *, steps: int = STEPS, pause: float = 0.06, **more: object) -> str:
         style_id = new_id("sty")
         with self.database.session() as session:
-            session.add(
-                Style(
-                    id=style_id,
-                    shop_id="shp_1",
-                    name="Style",
-                    reference_image_id="img_1",
-                    pair_builder="flatten",
-                    preset="flat",
-                    base="tiny",
-                    seed=7,
-                )
-            )
+            session.add(style_row(style_id, "shp_1", seed=7))
             given = {"seed": 7, "steps": steps, "pause": pause, **more}
             return service.create_job(session, shop_id="shp_1", kind="train", target_id=style_id, input=given).id
 
@@ -93,16 +82,7 @@ class Hoop:
 
     @staticmethod
     def style(id_: str) -> Style:
-        return Style(
-            id=id_,
-            shop_id="shp_1",
-            name="Style",
-            reference_image_id="img_1",
-            pair_builder="flatten",
-            preset="flat",
-            base="tiny",
-            seed=7,
-        )
+        return style_row(id_, "shp_1", seed=7)
 
     def job(self, job_id: str) -> Job:
         with self.database.read() as session:

@@ -18,7 +18,7 @@ from backend.jobs.lifecycle import Claim, LeaseLost
 from backend.jobs.outcomes import PairResult, RenderedPicture, RenderResult, TrainResult
 from backend.jobs.states import ACTIVE, OPEN, TERMINAL, Event, IllegalTransition, Status, transition
 from backend.models import Job, JobEvent, Pair, Render, RenderOutput, Shop, Style, UsageDay
-from tests.rows import reference_photo
+from tests.rows import reference_photo, style_row
 
 LEASE = timedelta(seconds=60)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -120,16 +120,7 @@ class Jobs(RuleBasedStateMachine):
 
     @staticmethod
     def style(id_: str) -> Style:
-        return Style(
-            id=id_,
-            shop_id="shop_1",
-            name="n",
-            reference_image_id="img_1",
-            pair_builder="flatten",
-            preset="flat",
-            base="hoop-mini",
-            seed=1,
-        )
+        return style_row(id_, "shop_1", "hoop-mini")
 
     @rule(target=jobs, kind=st.sampled_from(["train", "render", "pair"]))
     def create(self, kind: str) -> str:

@@ -18,11 +18,11 @@ from backend.core.db import Database
 from backend.core.ids import new_id
 from backend.core.storage import ObjectStore
 from backend.jobs import service
-from backend.models import Job, Render, RenderOutput, Shop, Style
+from backend.models import Job, Render, RenderOutput, Shop
 from tests.engine.test_adapter import strong_adapter
 from tests.engine.tiny_base import save_tiny_base
 from tests.engine.tiny_sdxl import save_tiny_sdxl
-from tests.rows import reference_photo
+from tests.rows import reference_photo, style_row
 from worker.attempt import execute
 from worker.batches import Renders
 from worker.engine.adapter import Adapter
@@ -83,18 +83,7 @@ class Floor:
             session.add(reference_photo("shp_1"))
             for shop in ("shp_1", "shp_2"):
                 session.add(Shop(id=shop, slug=shop, name=shop))
-                session.add(
-                    Style(
-                        id=f"sty_{shop}",
-                        shop_id=shop,
-                        name="Style",
-                        reference_image_id="img_1",
-                        pair_builder="flatten",
-                        preset="flat",
-                        base="tiny",
-                        seed=1,
-                    )
-                )
+                session.add(style_row(f"sty_{shop}", shop))
 
     def job(self, shop: str = "shp_1", design: str = "0", seed: int = 1, **given: object) -> str:
         render_id = new_id("rnd")

@@ -20,7 +20,7 @@ from backend.jobs import service
 from backend.models import Job, Pair, Render, RenderOutput, Shop, Style
 from tests.engine.tiny_base import save_tiny_base
 from tests.engine.tiny_sd3 import save_tiny_sd3
-from tests.rows import reference_photo
+from tests.rows import reference_photo, style_row
 from worker.attempt import execute
 from worker.handlers import HANDLERS
 from worker.process import Process
@@ -70,16 +70,7 @@ class Shopfloor:
         return Pillow.open(io.BytesIO(self.store.get(key)))
 
     def style(self) -> Style:
-        return Style(
-            id=new_id("sty"),
-            shop_id="shp_1",
-            name="Style",
-            reference_image_id="img_1",
-            pair_builder="flatten",
-            preset="flat",
-            base="hoop-mini",
-            seed=5,
-        )
+        return style_row(new_id("sty"), "shp_1", "hoop-mini", seed=5)
 
     def render(self, style: Style, **given: object) -> tuple[Job, Render, list[RenderOutput]]:
         common = {
