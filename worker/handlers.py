@@ -114,7 +114,8 @@ def render_asked(work: Work, base: "Base") -> "tuple[Adapter, RenderRequest]":
 
 def render_result(work: Work, images: "Sequence[RenderedImage]") -> RenderResult:
     """Upload what was drawn for a render job."""
-    design = next((image.design for image in images if image.design is not None), None)
+    # Without its cloth, as the embroidery is: side by side the page shows both on the same.
+    design = next((image.design_cutout for image in images if image.design_cutout is not None), None)
     design_key = None if design is None else work.objects.write_png("design", design).key
     outputs = []
     for image in images:

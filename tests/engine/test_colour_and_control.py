@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from tests.engine.sewn import flat, label_map, sew
 from worker.engine.colour import lab_colour_fix, lab_to_rgb, rgb_to_lab, to_float, to_image, to_uint8
 from worker.engine.control_maps import edge_map, tile_map
-from worker.engine.cutout import lift_motif
+from worker.engine.cutout import lift_flat, lift_motif
 from worker.engine.place import PlacementOutsideError, place_patch, placement_corners
 from worker.engine.smoothing import guided_filter, remove_texture
 
@@ -91,6 +91,23 @@ def test_a_lifted_motif_has_no_rim_of_cloth():
     on_black = cut[..., :3] * cut[..., 3:]
     rim = (cv2.dilate((labels > 0).astype(np.uint8), np.ones((5, 5))) > 0) & (labels == 0)
     assert on_black[rim].mean() < 0.25
+
+
+def test_a_lifted_design_has_no_rim_of_ground():
+    drawn = Image.new("RGB", (256, 256), (0, 0, 0))
+    pen = ImageDraw.Draw(drawn)
+    pen.ellipse((40, 40, 200, 200), fill=(250, 200, 40))
+    pen.line((10, 230, 240, 250), fill=(250, 200, 40), width=4)
+    small = drawn.resize((64, 64), Image.Resampling.BOX)  # colours at the outline are mixed with the ground's black
+    mask = np.asarray(small)[..., 0] > 125
+    cut = np.asarray(lift_flat(small, mask))
+    assert (np.asarray(small)[mask] < (240, 190, 30)).any(), "there is something to clean"
+    disc = cut[:52][cut[:52, :, 3] > 0]
+    assert np.unique(disc[:, :3], axis=0).tolist() == [[250, 200, 40]]
+    assert cut[0, 0, 3] == 0
+    assert cut[30, 30, 3] == 255
+    line = cut[54:][cut[54:, :, 3] > 200]
+    assert len(line) > 20, "a line without an inside is kept"
 
 
 def test_placement_lies_where_asked_and_nothing_else_moves():

@@ -8,7 +8,10 @@ from PIL import Image
 
 from worker.engine.colour import Bool, rgb_to_lab, to_float
 
-__all__ = ["lift_motif"]
+__all__ = ["lift_flat", "lift_motif"]
+
+_MIXED = 1.0
+"""Pixels from a flat design's outline inwards whose colours may be mixed with the ground's."""
 
 
 def lift_motif(picture: Image.Image, mask: Bool) -> Image.Image:
@@ -49,3 +52,31 @@ def lift_motif(picture: Image.Image, mask: Bool) -> Image.Image:
     clean = np.where((alpha < 0.98)[..., None], np.clip((rgb - cloth * (1 - share)) / share, 0, 1), rgb)
     rgba = np.concatenate([clean, alpha[..., None]], axis=2)
     return Image.fromarray((np.clip(rgba, 0, 1) * 255 + 0.5).astype(np.uint8), "RGBA")
+
+
+def lift_flat(design: Image.Image, mask: Bool) -> Image.Image:
+    """Cut a flat design out of its ground.
+
+    At the outline its colours are mixed with the ground's; there it gets the pure colour that lies nearest inside.
+
+    Args:
+        design: H x W RGB.
+        mask: H x W bool, the motif.
+
+    Returns:
+        RGBA of the same size.
+    """
+    rgb, inside = np.array(design.convert("RGB")), mask.astype(np.uint8)
+    depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
+    pure = depth > _MIXED
+    if pure.any():
+        away, nearest = cv2.distanceTransformWithLabels(
+            (~pure).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+        )
+        places = np.zeros((int(nearest.max()) + 1, 2), int)
+        places[nearest[pure]] = np.argwhere(pure)
+        # What lies farther off is a line too thin to have an inside: it keeps its own colours.
+        mixed = (away > 0) & (away <= 2 * _MIXED)
+        rgb[mixed] = rgb[tuple(places[nearest[mixed]].T)]
+    alpha = np.clip(0.5 + depth / 2, 0, 1)
+    return Image.fromarray(np.dstack([rgb, np.round(255 * alpha).astype(np.uint8)]))

@@ -19,7 +19,7 @@ from worker.engine.bases import Base
 from worker.engine.briefs import draw_brief, similar_things
 from worker.engine.colour import Bool, to_float
 from worker.engine.config import RenderConfig, render_config
-from worker.engine.cutout import lift_motif
+from worker.engine.cutout import lift_flat, lift_motif
 from worker.engine.design import DEFAULT_GROUND
 from worker.engine.drawing import size_of
 from worker.engine.few_steps import speed_up_for
@@ -239,6 +239,7 @@ class Renderer:
         patches: Sequence[Image.Image],
         progress: Progress,
     ) -> Iterator[RenderedImage]:
+        bare = None if prepared is None else lift_flat(prepared.design, prepared.mask)
         for index, (seed, patch) in enumerate(zip(seeds, patches, strict=True)):
             cutout = cut_out(patch, None if prepared is None else prepared.mask)
             garment = None
@@ -252,6 +253,7 @@ class Renderer:
                 cutout,
                 garment,
                 design=None if prepared is None else prepared.design,
+                design_cutout=bare,
                 warnings=() if prepared is None else prepared.warnings,
             )
         if placement is not None:

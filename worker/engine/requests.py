@@ -53,7 +53,8 @@ class RenderedImage:
         patch: the embroidery on its cloth, RGB.
         cutout: the embroidery alone, RGBA.
         garment: the garment with it, if one was given.
-        design: the prepared design that was drawn, if one was given.
+        design: the prepared design that was drawn, on the cloth's colour, RGB, if one was given.
+        design_cutout: the same without the cloth, RGBA, to compare with `cutout`.
         warnings: what will not sew well.
     """
 
@@ -63,4 +64,5 @@ class RenderedImage:
     cutout: Image.Image
     garment: Image.Image | None = None
     design: Image.Image | None = None
+    design_cutout: Image.Image | None = None
     warnings: tuple[Notice, ...] = ()

@@ -139,7 +139,11 @@ def test_a_style_is_learnt_and_shown_on_designs_words_and_garments(floor: Shopfl
     assert floor.opened(outputs[0].patch_key).mode == "RGBA"
     assert floor.opened(outputs[0].patch_key).size == (outputs[0].width, outputs[0].height)
     assert floor.opened(outputs[1].garment_key).size == (320, 320)
-    assert floor.opened(outputs[0].design_key).size == (outputs[0].width, outputs[0].height)
+    design, patch = (floor.opened(key) for key in (outputs[0].design_key, outputs[0].patch_key))
+    assert design.size == patch.size == (outputs[0].width, outputs[0].height)
+    assert design.mode == patch.mode == "RGBA"
+    assert design.getpixel((0, 0))[3] == 0, "the cloth is left out"
+    assert design.getchannel("A").getextrema() == (0, 255)
 
     job, render, outputs = floor.render(style, input=image, quality="final")
     assert (job.status, job.error) == ("succeeded", None)
