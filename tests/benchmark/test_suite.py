@@ -156,6 +156,10 @@ def test_the_page_says_what_was_found():
     every = write_report(found, [], "x.jpg", of_styles=results(ours=[[0.3], [0.4]], quilt=[[0.2], [0.6]]))
     assert "All 2 reference styles, 1 designs each, preset `short`" in every
     assert "| **Hoop** | **0.350** (0.300..0.400)" in every
+    assert "other weights" not in every
+    before = results(ours=[[0.3], [0.4]])
+    before.about["base_digest"] = "y"
+    assert "base `y`, commit `x`. These are other weights" in write_report(found, [], "x.jpg", of_styles=before)
     assert "| 01-fill | yes | 0.400 |  | 0.600 |" in every
     assert "![Best, median and worst pictures](pictures/x.jpg)" in page
 

@@ -106,13 +106,16 @@ def _text(results: Results) -> list[str]:
     ]
 
 
-def _styles(results: Results) -> list[str]:
+def _styles(results: Results, base_digest: str) -> list[str]:
     about = results.about
+    other = (
+        "" if about["base_digest"] == base_digest else " These are other weights of the base than the page begins with."
+    )
     cut = f"All {len(about['references'])} reference styles, {len(about['designs'])} designs each"
     return [
         "## Every style",
         "",
-        f"{cut}, preset `{about['preset']}`; base `{about['base_digest']}`, commit `{about['commit']}`.",
+        f"{cut}, preset `{about['preset']}`; base `{about['base_digest']}`, commit `{about['commit']}`.{other}",
         "",
         *table(results, list(results.figures)),
         "",
@@ -220,7 +223,7 @@ def write_report(
         "",
     ]
     if of_styles is not None:
-        parts += [*_styles(of_styles), ""]
+        parts += [*_styles(of_styles, about["base_digest"]), ""]
     if any(METHODS[name].group == "ablation" for name in results.figures):
         parts += ["## Ablations", "", *table(results, ABLATIONS), ""]
     if of_briefs is not None:
