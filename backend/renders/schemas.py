@@ -117,7 +117,7 @@ class OutputOut(BaseModel):
     seed: int
     patch_url: str = Field(description="The embroidery on transparency.")
     garment_url: str | None = Field(description="The same on the garment.")
-    design_url: str | None = Field(description="The design at the same size and without its cloth too, for before and after.")
+    design_url: str | None = Field(description="The design at the same size, without a cloth too, to compare.")
     width: int
     height: int
     sha256: str
