@@ -23,6 +23,7 @@ from backend.jobs import lifecycle, repository, service
 from backend.jobs.outcomes import RenderedPicture, RenderResult
 from backend.jobs.problems import CannotBeUsed
 from backend.models import Job, JobEvent, Render, RenderOutput, Shop, UsageDay
+from tests.here import worker_here
 from tests.rows import reference_photo, style_row
 from worker.attempt import execute
 from worker.batches import Renders
@@ -31,7 +32,6 @@ from worker.handlers import Work
 from worker.meter import Meter
 from worker.process import Process
 from worker.reporting import Timing
-from worker.runtime import Runtime
 from worker.together import work_together
 
 PATIENCE = 60.0
@@ -141,14 +141,7 @@ class Floor:
 
 @pytest.fixture
 def floor(settings: Settings, store: ObjectStore, live_database: Database) -> Floor:
-    here = Process(
-        settings=settings,
-        database=live_database,
-        store=store,
-        runtime=Runtime(settings),
-        timing=Timing(lease=60, heartbeat=0.05),
-        stopping=threading.Event(),
-    )
+    here = worker_here(settings, store, live_database, heartbeat=0.05)
     with live_database.session() as session:
         session.add(reference_photo("shp_1"))
         for shop in ("shp_1", "shp_2"):

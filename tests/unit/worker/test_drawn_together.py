@@ -1,7 +1,6 @@
 """Drafts of several shops and styles in one batch, by the real engine on a tiny random base."""
 
 import io
-import threading
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from backend.models import Job, Render, RenderOutput, Shop
 from tests.engine.test_adapter import strong_adapter
 from tests.engine.tiny_base import save_tiny_base
 from tests.engine.tiny_sdxl import save_tiny_sdxl
+from tests.here import worker_here
 from tests.rows import reference_photo, style_row
 from worker.attempt import execute
 from worker.batches import Renders
@@ -30,7 +30,6 @@ from worker.engine.infer import Renderer
 from worker.handlers import HANDLERS
 from worker.meter import Meter
 from worker.process import Process
-from worker.reporting import Timing
 from worker.runtime import Runtime
 from worker.together import work_together
 
@@ -119,16 +118,7 @@ class Floor:
 @pytest.fixture
 def floor(settings: Settings, store: ObjectStore, live_database: Database, tmp_path: Path) -> Floor:
     own = settings.model_copy(update={"base_dir": save_tiny_base(tmp_path / "base")})
-    return Floor(
-        Process(
-            settings=own,
-            database=live_database,
-            store=store,
-            runtime=Runtime(own),
-            timing=Timing(lease=60, heartbeat=1),
-            stopping=threading.Event(),
-        )
-    )
+    return Floor(worker_here(own, store, live_database))
 
 
 def off(some: list[np.ndarray], others: list[np.ndarray]) -> int:

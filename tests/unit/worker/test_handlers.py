@@ -2,7 +2,6 @@
 
 import io
 import json
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,11 +19,11 @@ from backend.jobs import service
 from backend.models import Job, Pair, Render, RenderOutput, Shop, Style
 from tests.engine.tiny_base import save_tiny_base
 from tests.engine.tiny_sd3 import save_tiny_sd3
+from tests.here import worker_here
 from tests.rows import reference_photo, style_row
 from worker.attempt import execute
 from worker.handlers import HANDLERS
 from worker.process import Process
-from worker.reporting import Timing
 from worker.runtime import Runtime
 
 TRAIN = {"pair_builder": "flatten", "preset": "flat", "base": "hoop-mini", "seed": 5, "caption": None}
@@ -101,14 +100,7 @@ class Shopfloor:
 @pytest.fixture
 def floor(settings: Settings, store: ObjectStore, live_database: Database, tmp_path: Path) -> Shopfloor:
     own = settings.model_copy(update={"base_dir": save_tiny_base(tmp_path / "base")})
-    here = Process(
-        settings=own,
-        database=live_database,
-        store=store,
-        runtime=Runtime(own),
-        timing=Timing(lease=60, heartbeat=1),
-        stopping=threading.Event(),
-    )
+    here = worker_here(own, store, live_database)
     return Shopfloor(here)
 
 
